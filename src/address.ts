@@ -1,0 +1,166 @@
+// IPv4 addresses, IPv6 addresses and IPv6 prefixes as values, and the arithmetic on them.
+// An IPv4 address is a number (0 … 2^32-1), an IPv6 address a bigint (0 … 2^128-1), both in the
+// order in which they are written, so `typeof` tells the family. Knows nothing of packets,
+// sockets or pools.
+
+export type Ipv4Address = number;
+export type Ipv6Address = bigint;
+export type IpAddress = Ipv4Address | Ipv6Address;
+
+/** A transport address: where a datagram came from or goes to. `port` is 0 … 65535. */
+export interface Endpoint {
+  readonly address: IpAddress;
+  readonly port: number;
+}
+
+/** An {@link Endpoint} on IPv4; `port` is 0 for encapsulations without ports (protocol 41). */
+export interface Ipv4Endpoint {
+  readonly address: Ipv4Address;
+  readonly port: number;
+}
+
+/** `address` has no bits set beyond `length` (0 … 128). */
+export interface Ipv6Prefix {
+  readonly address: Ipv6Address;
+  readonly length: number;
+}
+
+const MAX_IPV6 = (1n << 128n) - 1n;
+
+/** Strict dotted quad: four decimal numbers without leading zeros. */
+export function parseIpv4(text: string): Ipv4Address | undefined {
+  const parts = text.split('.');
+  if (parts.length !== 4) return undefined;
+  let value = 0;
+  for (const part of parts) {
+    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    value = value * 256 + Number(part);
+  }
+  return value;
+}
+
+export function formatIpv4(address: Ipv4Address): string {
+  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
+}
+
+/** RFC 4291 text, including `::` and a dotted quad at the end; no zone, no brackets. */
+export function parseIpv6(text: string): Ipv6Address | undefined {
+  const halves = text.split('::');
+  if (halves.length > 2) return undefined;
+  const head = parseGroups(halves[0] ?? '', halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '', true) : [];
+  if (!head || !tail) return undefined;
+  const missing = 8 - head.length - tail.length;
+  if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
+  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail];
+  return groups.reduce((value, group) => (value << 16n) | BigInt(group), 0n);
+}
+
+function parseGroups(text: string, mayEndDotted: boolean): number[] | undefined {
+  if (text === '') return [];
+  const parts = text.split(':');
+  const groups: number[] = [];
+  for (const [index, part] of parts.entries()) {
+    if (mayEndDotted && index === parts.length - 1 && part.includes('.')) {
+      const dotted = parseIpv4(part);
+      if (dotted === undefined) return undefined;
+      groups.push(dotted >>> 16, dotted & 0xffff);
+    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
+      groups.push(Number.parseInt(part, 16));
+    } else {
+      return undefined;
+    }
+  }
+  return groups;
+}
+
+/** RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or more) as `::`. */
+export function formatIpv6(address: Ipv6Address): string {
+  const groups = groupsOf(address);
+  let start = -1;
+  let length = 1;
+  for (let i = 0; i < 8; i++) {
+    let end = i;
+    while (end < 8 && groups[end] === 0) end++;
+    if (end - i > length) [start, length] = [i, end - i];
+    if (end > i) i = end;
+  }
+  const text = (from: number, to: number) =>
+    groups
+      .slice(from, to)
+      .map((group) => group.toString(16))
+      .join(':');
+  return start < 0 ? text(0, 8) : `${text(0, start)}::${text(start + length, 8)}`;
+}
+
+/** Eight groups of four digits: the only form that every TSP client reads (RFC 5572 practice). */
+export function formatIpv6Expanded(address: Ipv6Address): string {
+  return groupsOf(address)
+    .map((group) => group.toString(16).padStart(4, '0'))
+    .join(':');
+}
+
+function groupsOf(address: Ipv6Address): number[] {
+  const groups: number[] = [];
+  for (let shift = 112n; shift >= 0n; shift -= 16n)
+    groups.push(Number((address >> shift) & 0xffffn));
+  return groups;
+}
+
+export function parseIp(text: string): IpAddress | undefined {
+  return parseIpv4(text) ?? parseIpv6(text);
+}
+
+export function formatIp(address: IpAddress): string {
+  return typeof address === 'number' ? formatIpv4(address) : formatIpv6(address);
+}
+
+/** `192.0.2.1:3653` or `[2001:db8::1]:3653`. */
+export function formatEndpoint(endpoint: Endpoint): string {
+  const { address, port } = endpoint;
+  return typeof address === 'number'
+    ? `${formatIpv4(address)}:${port}`
+    : `[${formatIpv6(address)}]:${port}`;
+}
+
+/** `2001:db8::/32`; undefined when bits are set beyond the length. */
+export function parseIpv6Prefix(text: string): Ipv6Prefix | undefined {
+  const [addressText, lengthText, ...rest] = text.split('/');
+  if (lengthText === undefined || rest.length > 0) return undefined;
+  if (!/^(0|[1-9][0-9]{0,2})$/.test(lengthText) || Number(lengthText) > 128) return undefined;
+  const address = parseIpv6(addressText ?? '');
+  const length = Number(lengthText);
+  if (address === undefined || (address & hostMask(length)) !== 0n) return undefined;
+  return { address, length };
+}
+
+export function formatIpv6Prefix(prefix: Ipv6Prefix): string {
+  return `${formatIpv6(prefix.address)}/${prefix.length}`;
+}
+
+export function prefixContains(prefix: Ipv6Prefix, address: Ipv6Address): boolean {
+  return (address & ~hostMask(prefix.length) & MAX_IPV6) === prefix.address;
+}
+
+export function prefixesOverlap(a: Ipv6Prefix, b: Ipv6Prefix): boolean {
+  return a.length <= b.length ? prefixContains(a, b.address) : prefixContains(b, a.address);
+}
+
+/** The `position`-th prefix of `length` inside `pool`, counted from 0. */
+export function prefixAt(pool: Ipv6Prefix, length: number, position: number): Ipv6Prefix {
+  return { address: pool.address | (BigInt(position) << BigInt(128 - length)), length };
+}
+
+/** The inverse of {@link prefixAt}; `address` must be inside `pool`. */
+export function positionOf(pool: Ipv6Prefix, length: number, address: Ipv6Address): number {
+  return Number((address - pool.address) >> BigInt(128 - length));
+}
+
+/** How many prefixes of `length` fit into `pool`. */
+export function positionCount(pool: Ipv6Prefix, length: number): number {
+  return 2 ** (length - pool.length);
+}
+
+function hostMask(length: number): bigint {
+  return (1n << BigInt(128 - length)) - 1n;
+}
