@@ -1,0 +1,285 @@
+// The server's start-up configuration: ONE table gives names, types, defaults and explanations,
+// for the file, the environment, `sixway config` and the documentation. Only what is needed to
+// start is here; users, pools and tunnels live in the store.
+//
+// File: TOML, one section a group. Environment: SIXWAY_<SECTION>_<KEY>, e.g. SIXWAY_TSP_PORT.
+// The environment wins over the file, the file over the default.
+
+import { readFileSync } from 'node:fs';
+import { parse } from 'smol-toml';
+import { parseIpv4, parseIpv6 } from './address.ts';
+
+export const DEFAULT_CONFIG_FILE = '/etc/sixway/sixway.toml';
+
+interface Kind<T> {
+  readonly expects: string;
+  /** Takes a TOML value or the text of an environment variable. */
+  readonly read: (value: unknown) => T | undefined;
+}
+
+interface Setting<T> {
+  readonly kind: Kind<T>;
+  readonly default: T;
+  readonly help: string;
+}
+
+const text: Kind<string> = {
+  expects: 'a text',
+  read: (value) => (typeof value === 'string' ? value : undefined),
+};
+
+const path: Kind<string> = {
+  expects: 'an absolute path',
+  read: (value) => (typeof value === 'string' && value.startsWith('/') ? value : undefined),
+};
+
+const flag: Kind<boolean> = {
+  expects: 'true or false',
+  read: (value) => {
+    if (value === true || value === 'true') return true;
+    if (value === false || value === 'false') return false;
+    return undefined;
+  },
+};
+
+const ipv4OrAuto: Kind<string> = {
+  expects: 'an IPv4 address or "auto"',
+  read: (value) =>
+    typeof value === 'string' && (value === 'auto' || parseIpv4(value) !== undefined)
+      ? value
+      : undefined,
+};
+
+const ipv6: Kind<string> = {
+  expects: 'an IPv6 address',
+  read: (value) =>
+    typeof value === 'string' && parseIpv6(value) !== undefined ? value : undefined,
+};
+
+const listener: Kind<string> = {
+  expects: 'an address and port such as "127.0.0.1:9653", or "" for none',
+  read: (value) =>
+    typeof value === 'string' && /^$|^(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]{1,5}$/.test(value)
+      ? value
+      : undefined,
+};
+
+function whole(min: number, max: number): Kind<number> {
+  return {
+    expects: `a whole number from ${min} to ${max}`,
+    read: (value) => {
+      const number =
+        typeof value === 'string' && /^[0-9]{1,15}$/.test(value) ? Number(value) : value;
+      return typeof number === 'number' &&
+        Number.isInteger(number) &&
+        number >= min &&
+        number <= max
+        ? number
+        : undefined;
+    },
+  };
+}
+
+function oneOf<const T extends string>(...choices: readonly T[]): Kind<T> {
+  return {
+    expects: `one of ${choices.join(', ')}`,
+    read: (value) => choices.find((choice) => choice === value),
+  };
+}
+
+function listOf<const T extends string>(...choices: readonly T[]): Kind<readonly T[]> {
+  return {
+    expects: `a list out of ${choices.join(', ')}`,
+    read: (value) => {
+      const parts: unknown = typeof value === 'string' ? value.split(',') : value;
+      if (!Array.isArray(parts) || parts.length === 0) return undefined;
+      const known = parts.map((part: unknown) =>
+        choices.find((choice) => typeof part === 'string' && choice === part.trim().toUpperCase()),
+      );
+      return known.every((part) => part !== undefined) ? known : undefined;
+    },
+  };
+}
+
+function setting<T>(kind: Kind<T>, byDefault: T, help: string): Setting<T> {
+  return { kind, default: byDefault, help };
+}
+
+export const SETTINGS = {
+  server: {
+    name: setting(
+      text,
+      'auto',
+      'Public name of this broker. Clients see it as the DIGEST-MD5 realm, so it is fixed in the ' +
+        'store at the first start. "auto" takes the machine’s host name.',
+    ),
+    address: setting(
+      ipv4OrAuto,
+      'auto',
+      'The one IPv4 address for signalling and tunnels. "auto" takes the uplink’s first address.',
+    ),
+    uplink: setting(
+      text,
+      'auto',
+      'Interface that has this address. "auto" takes the one of the IPv4 default route.',
+    ),
+    manageSysctls: setting(
+      flag,
+      true,
+      'Switch on IPv6 forwarding at start, keeping router advertisements on the uplink working.',
+    ),
+    logLevel: setting(oneOf('trace', 'debug', 'info', 'warn', 'error'), 'info', 'What is logged.'),
+  },
+  store: {
+    database: setting(path, '/var/lib/sixway/sixway.db', 'SQLite file. Made at the first start.'),
+    keyFile: setting(
+      path,
+      '/etc/sixway/secret.key',
+      'Key that encrypts the users’ secrets in the store. Made at the first start; keep a copy ' +
+        'apart from the database’s.',
+    ),
+  },
+  tsp: {
+    port: setting(whole(1, 65535), 3653, 'UDP port for signalling and v6udpv4 tunnels (RFC 5572).'),
+    mechanisms: setting(
+      listOf('DIGEST-MD5', 'PLAIN', 'ANONYMOUS'),
+      ['DIGEST-MD5'] as readonly ('DIGEST-MD5' | 'PLAIN' | 'ANONYMOUS')[],
+      'How clients may log in. PLAIN sends the secret in clear text; ANONYMOUS lets anybody in.',
+    ),
+    maxSessions: setting(
+      whole(16, 10_000_000),
+      20_000,
+      'Logins under way at once; beyond that clients are told to come back later.',
+    ),
+  },
+  tunnel: {
+    keepaliveSeconds: setting(
+      whole(5, 3600),
+      30,
+      'How often clients are told to send a keepalive.',
+    ),
+    mtu: setting(
+      whole(1280, 1472),
+      1280,
+      'Largest inner packet. 1280 passes everywhere; 1472 fits where IPv4 carries 1500.',
+    ),
+    anonymousLifetimeSeconds: setting(
+      whole(60, 31_536_000),
+      86_400,
+      'How long an anonymous tunnel may live before it must log in again.',
+    ),
+    resolver: setting(
+      ipv6,
+      '2620:fe::fe',
+      'Recursive DNS server that clients are told. Old gogoc clients crash when they are told none.',
+    ),
+  },
+  dataplane: {
+    device: setting(text, 'sixway0', 'Tunnel device that the pools are routed to.'),
+    pinDirectory: setting(
+      path,
+      '/sys/fs/bpf/sixway',
+      'Where programs and maps are pinned, so that traffic flows while the daemon is away.',
+    ),
+    maxTunnels: setting(whole(1, 16_777_216), 65_536, 'Records in the kernel; 64 bytes each.'),
+    maxDelegations: setting(
+      whole(1, 268_435_456),
+      1_048_576,
+      'Positions of all delegation pools together; 4 bytes each.',
+    ),
+  },
+  metrics: {
+    listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),
+  },
+} as const;
+
+type Value<S> = S extends Setting<infer T> ? T : never;
+type Schema = typeof SETTINGS;
+export type Config = {
+  readonly [S in keyof Schema]: { readonly [K in keyof Schema[S]]: Value<Schema[S][K]> };
+};
+
+/** One setting as it stands, for `sixway config`. */
+export interface Explained {
+  readonly name: string;
+  readonly value: unknown;
+  readonly origin: 'default' | 'file' | 'environment';
+  readonly environment: string;
+  readonly help: string;
+}
+
+export type LoadedConfig =
+  | { readonly ok: true; readonly config: Config; readonly explained: readonly Explained[] }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/**
+ * Reads `file` (a missing default file is no problem, a missing named one is) and the environment.
+ * Every problem found is reported, each with the setting's name and what it expects.
+ */
+export function loadConfig(
+  file: string | undefined,
+  environment: NodeJS.ProcessEnv = process.env,
+): LoadedConfig {
+  const source = file ?? DEFAULT_CONFIG_FILE;
+  const problems: string[] = [];
+  const fromFile = readSections(source, file !== undefined, problems);
+
+  const explained: Explained[] = [];
+  const config: Record<string, Record<string, unknown>> = {};
+  for (const [section, settings] of Object.entries(SETTINGS)) {
+    const values: Record<string, unknown> = {};
+    config[section] = values;
+    for (const [key, found] of Object.entries(settings) as [string, Setting<unknown>][]) {
+      const name = `${section}.${key}`;
+      const variable = environmentName(section, key);
+      const inFile = fromFile.get(name);
+      fromFile.delete(name);
+      const [origin, raw] =
+        environment[variable] !== undefined
+          ? (['environment', environment[variable]] as const)
+          : inFile !== undefined
+            ? (['file', inFile] as const)
+            : (['default', found.default] as const);
+      const value = origin === 'default' ? found.default : found.kind.read(raw);
+      if (value === undefined) {
+        const place = origin === 'file' ? source : variable;
+        const shown = typeof raw === 'bigint' ? String(raw) : JSON.stringify(raw);
+        problems.push(`${place}: ${name} must be ${found.kind.expects}, found ${shown}`);
+      }
+      values[key] = value;
+      explained.push({ name, value, origin, environment: variable, help: found.help });
+    }
+  }
+  for (const name of fromFile.keys()) problems.push(`${source}: ${name} is not a setting`);
+  if (problems.length > 0) return { ok: false, problems };
+  return { ok: true, config: config as unknown as Config, explained };
+}
+
+function readSections(file: string, required: boolean, problems: string[]): Map<string, unknown> {
+  const values = new Map<string, unknown>();
+  let content: string;
+  try {
+    content = readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' || required) problems.push(`${file}: cannot be read (${code})`);
+    return values;
+  }
+  try {
+    for (const [section, body] of Object.entries(parse(content))) {
+      if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+        values.set(section, body);
+        continue;
+      }
+      for (const [key, value] of Object.entries(body)) values.set(`${section}.${key}`, value);
+    }
+  } catch (error) {
+    problems.push(`${file}: ${(error as Error).message.trim()}`);
+  }
+  return values;
+}
+
+/** `tunnel.keepaliveSeconds` is SIXWAY_TUNNEL_KEEPALIVE_SECONDS. */
+function environmentName(section: string, key: string): string {
+  return `SIXWAY_${section}_${key.replace(/[A-Z]/g, (letter) => `_${letter}`)}`.toUpperCase();
+}

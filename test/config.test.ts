@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { loadConfig } from '../src/config.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'sixway-config-'));
+after(() => rmSync(directory, { recursive: true }));
+
+function fileWith(content: string): string {
+  const file = join(directory, 'sixway.toml');
+  writeFileSync(file, content);
+  return file;
+}
+
+function problemsOf(content: string, environment: NodeJS.ProcessEnv = {}): readonly string[] {
+  const loaded = loadConfig(fileWith(content), environment);
+  return loaded.ok ? [] : loaded.problems;
+}
+
+test('the environment wins over the file and the file over the default', () => {
+  const file = fileWith('[tsp]\nport = 4000\n[tunnel]\nmtu = 1400\n');
+  const loaded = loadConfig(file, { SIXWAY_TSP_PORT: '4001' });
+  assert.ok(loaded.ok);
+  assert.equal(loaded.config.tsp.port, 4001);
+  assert.equal(loaded.config.tunnel.mtu, 1400);
+  assert.equal(loaded.config.tunnel.keepaliveSeconds, 30);
+  const origins = new Map(loaded.explained.map(({ name, origin }) => [name, origin]));
+  assert.equal(origins.get('tsp.port'), 'environment');
+  assert.equal(origins.get('tunnel.mtu'), 'file');
+  assert.equal(origins.get('tunnel.keepaliveSeconds'), 'default');
+});
+
+test('every wrong value is named with what was expected', () => {
+  const problems = problemsOf('[tsp]\nport = 0\nmechanisms = ["LOGIN"]\n[tunnel]\nmtu = "x"\n');
+  assert.equal(problems.length, 3);
+  assert.match(problems[0] ?? '', /tsp\.port must be a whole number from 1 to 65535, found 0/);
+  assert.match(problems[1] ?? '', /tsp\.mechanisms must be a list out of DIGEST-MD5/);
+  assert.match(problems[2] ?? '', /tunnel\.mtu must be/);
+});
+
+test('an unknown setting is refused, so that a spelling mistake shows', () => {
+  assert.match(problemsOf('[tsp]\nprot = 3653\n')[0] ?? '', /tsp\.prot is not a setting/);
+  assert.match(problemsOf('port = 3653\n')[0] ?? '', /port is not a setting/);
+});
+
+test('broken TOML is a problem with the file’s name, not a crash', () => {
+  assert.match(problemsOf('[tsp\n')[0] ?? '', /sixway\.toml: /);
+});
+
+test('a named file that is missing is a problem', () => {
+  const loaded = loadConfig(join(directory, 'missing.toml'), {});
+  assert.deepEqual(loaded, {
+    ok: false,
+    problems: [`${join(directory, 'missing.toml')}: cannot be read (ENOENT)`],
+  });
+});
+
+test('a list can be given in the environment', () => {
+  const loaded = loadConfig(fileWith(''), { SIXWAY_TSP_MECHANISMS: 'digest-md5, ANONYMOUS' });
+  assert.ok(loaded.ok);
+  assert.deepEqual(loaded.config.tsp.mechanisms, ['DIGEST-MD5', 'ANONYMOUS']);
+});
