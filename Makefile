@@ -1,0 +1,49 @@
+# Every command installs what it needs first: Debian packages, Node and the npm packages, the eBPF
+# objects. The second time there is nothing to do and nothing is said.
+
+NODE = node_modules/.bin/node
+TESTS = $(shell find test -name '*.test.ts' | sort)
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help setup setup-test build demo test check run bench clean
+
+help:
+	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
+	@echo 'make test        run every check'
+	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
+	@echo 'make build       install what is needed and build the eBPF programs'
+	@echo 'make check       types and lint only'
+	@echo 'make clean       remove what was built and installed here'
+
+setup:
+	@tools/install-packages.sh run
+	@$(MAKE) -s node_modules/.installed
+
+setup-test: setup
+	@tools/install-packages.sh test
+
+# npm is asked to be quiet; what it prints is shown when it fails.
+node_modules/.installed: package.json package-lock.json .npmrc
+	@echo 'Installing npm packages'
+	@npm ci --loglevel=error >.npm-ci.log 2>&1 || { cat .npm-ci.log >&2; exit 1; }
+	@rm -f .npm-ci.log
+	@touch $@
+
+build: setup
+	@tools/build-bpf.sh
+
+demo: setup-test build
+	@$(NODE) tools/demo.ts $(if $(KEEP),--keep)
+
+check: setup
+	@$(NODE) node_modules/.bin/tsc
+	@node_modules/.bin/biome check --error-on-warnings .
+
+test: setup-test build check
+	@$(NODE) --test --test-concurrency=2 $(TESTS)
+
+run: build
+	@bin/sixway serve
+
+clean:
+	rm -rf build node_modules

@@ -1,0 +1,82 @@
+// Facts about the machine that the broker runs on, and the few switches it may turn: the uplink and
+// its address, forwarding, the kernel's release. Knows nothing of tunnels or the store.
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { type Ipv4Address, parseIpv4 } from './address.ts';
+
+/** The interface of the IPv4 default route with the lowest metric. */
+export function defaultUplink(): string | undefined {
+  const routes = ipJson('-4', 'route', 'show', 'default') as { dev?: string; metric?: number }[];
+  return routes.toSorted((a, b) => (a.metric ?? 0) - (b.metric ?? 0))[0]?.dev;
+}
+
+/** The global IPv4 addresses of an interface, in the kernel's order; undefined without the interface. */
+export function ipv4AddressesOf(device: string): Ipv4Address[] | undefined {
+  try {
+    const links = ipJson('-4', 'addr', 'show', 'dev', device, 'scope', 'global') as {
+      addr_info?: { local?: string }[];
+    }[];
+    return links
+      .flatMap(({ addr_info }) => addr_info ?? [])
+      .map(({ local }) => parseIpv4(local ?? ''))
+      .filter((address) => address !== undefined);
+  } catch {
+    return undefined;
+  }
+}
+
+function ipJson(...args: string[]): unknown[] {
+  const printed = execFileSync('ip', ['-json', ...args], { encoding: 'utf8', stdio: 'pipe' });
+  // Some versions print nothing, and some an empty object a line, where there is nothing to say.
+  return printed.trim() === '' ? [] : (JSON.parse(printed) as unknown[]);
+}
+
+/** `net.ipv6.conf.all.forwarding` and the like; undefined where the kernel has no such switch. */
+export function sysctl(name: string): string | undefined {
+  try {
+    return readFileSync(sysctlPath(name), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function sysctlPath(name: string): string {
+  return `/proc/sys/${name.replaceAll('.', '/')}`;
+}
+
+/**
+ * Switches IPv6 forwarding on. A forwarding Linux ignores router advertisements, so an uplink that
+ * has its default route from them is told to go on listening (accept_ra=2) first.
+ * Returns what was changed, in plain words.
+ */
+export function enableForwarding(uplink: string): string[] {
+  const actions: string[] = [];
+  const set = (name: string, value: string) => {
+    writeFileSync(sysctlPath(name), value);
+    actions.push(`set ${name} = ${value}`);
+  };
+  if (sysctl('net.ipv6.conf.all.forwarding') === '1') return actions;
+  if (sysctl(`net.ipv6.conf.${uplink}.accept_ra`) === '1') {
+    set(`net.ipv6.conf.${uplink}.accept_ra`, '2');
+  }
+  set('net.ipv6.conf.all.forwarding', '1');
+  return actions;
+}
+
+/** Major and minor number of the running kernel. */
+export function kernelVersion(text = release()): { major: number; minor: number } {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(text) ?? [];
+  return { major: Number(major ?? 0), minor: Number(minor ?? 0) };
+}
+
+/** The first kernel that has everything the data plane uses: tcx links (6.6). */
+export const REQUIRED_KERNEL = { major: 6, minor: 6 } as const;
+
+export function kernelIsRecentEnough(version = kernelVersion()): boolean {
+  return (
+    version.major > REQUIRED_KERNEL.major ||
+    (version.major === REQUIRED_KERNEL.major && version.minor >= REQUIRED_KERNEL.minor)
+  );
+}
