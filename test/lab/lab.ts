@@ -86,14 +86,18 @@ export class Host {
     return ['nsenter', [`--net=/run/netns/${this.namespace}`, command, ...args]];
   }
 
-  /** Runs a command to its end; never throws for an exit code. */
-  async try(command: string, args: readonly string[], timeoutMs = 20_000): Promise<Outcome> {
+  /** Runs a command to its end, with `input` to read; never throws for an exit code. */
+  async try(
+    command: string,
+    args: readonly string[],
+    timeoutMs = 20_000,
+    input = '',
+  ): Promise<Outcome> {
     const [file, rest] = this.inside(command, args);
     try {
-      const { stdout, stderr } = await execFileAsync(file, rest, {
-        timeout: timeoutMs,
-        maxBuffer: 1 << 26,
-      });
+      const running = execFileAsync(file, rest, { timeout: timeoutMs, maxBuffer: 1 << 26 });
+      running.child.stdin?.on('error', () => {}).end(input);
+      const { stdout, stderr } = await running;
       return { code: 0, stdout, stderr };
     } catch (error) {
       const failed = error as { code?: number | string; stdout?: string; stderr?: string };
