@@ -6,7 +6,7 @@
 set -eu
 
 run="clang llvm bpftool libbpf-dev libbpf1 libc6-dev iproute2 procps"
-test="nftables iputils-ping curl ethtool tcpdump"
+test="nftables conntrack iputils-ping curl ethtool tcpdump"
 
 wanted=""
 for group in "$@"; do

@@ -5,7 +5,8 @@
 //           ├─ home (NAT) ── backbone ── broker
 //   client2 ┘                   └────── web (IPv6 only)
 //
-// Addresses come from the documentation ranges (RFC 5737, RFC 3849).
+// Addresses come from the documentation ranges (RFC 5737, RFC 3849) and the
+// benchmarking range (RFC 2544).
 
 import type { Host, Lab } from './lab.ts';
 
@@ -26,6 +27,8 @@ export interface Internet {
   readonly uplink: string;
   /** Puts one more IPv4-only host behind the home router. */
   addClient(name: string): Promise<Host>;
+  /** An IPv4-only host with a public address of its own: 198.18.`number`.2. */
+  addOffice(name: string, number: number): Promise<Host>;
 }
 
 export async function buildInternet(
@@ -85,8 +88,17 @@ export async function buildInternet(
     return client;
   };
 
+  const addOffice = async (name: string, number: number): Promise<Host> => {
+    const office = await lab.host(name);
+    await lab.cable(office, 'eth0', backbone, `to-${name}`);
+    await backbone.ip(`addr add 198.18.${number}.1/24 dev to-${name}`);
+    await office.ip(`addr add 198.18.${number}.2/24 dev eth0`);
+    await office.ip(`route add default via 198.18.${number}.1`);
+    return office;
+  };
+
   const client = await addClient('client');
-  return { lab, backbone, broker, home, client, web, uplink: 'eth0', addClient };
+  return { lab, backbone, broker, home, client, web, uplink: 'eth0', addClient, addOffice };
 }
 
 async function forward(host: Host): Promise<void> {
