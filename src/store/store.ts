@@ -1,0 +1,470 @@
+// The only door to the database, in the broker's vocabulary: users, pools, tunnels, leases and the
+// change feed. Every writing method is one transaction, on the disk when its promise is fulfilled.
+// Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
+
+import { type Dialect, Kysely } from 'kysely';
+import { formatIpv6Prefix, type Ipv6Prefix, positionCount, prefixesOverlap } from '../address.ts';
+import { appendChange, type ChangesSince, latestChangeId, readChanges } from './changes.ts';
+import {
+  type IdentityColumn,
+  migrate,
+  type PoolPurpose,
+  type Reader,
+  type Tables,
+  type TunnelState,
+} from './schema.ts';
+import {
+  type Act,
+  type AttachRequest,
+  type AttachResult,
+  attachTunnel,
+  closeTunnel,
+  detachTunnel,
+  type OpenResult,
+  openTunnel,
+  setTunnelState,
+  type TunnelRequest,
+} from './tunnel-acts.ts';
+import {
+  parseStoredPrefix,
+  readAttachedAfter,
+  readTunnel,
+  readTunnelsAfter,
+  type Tunnel,
+  type TunnelKey,
+} from './tunnels.ts';
+
+/** A database product, opened. Its connections must throw nothing but StoreError. */
+export interface Backend {
+  readonly dialect: Dialect;
+  readonly identity: IdentityColumn;
+}
+
+export interface User {
+  readonly id: number;
+  readonly name: string;
+  readonly disabledAtMs: number | undefined;
+  readonly createdAtMs: number;
+}
+
+export interface Pool {
+  readonly id: number;
+  readonly purpose: PoolPurpose;
+  readonly prefix: Ipv6Prefix;
+  /** The length of the prefixes that it is cut into. */
+  readonly positionLength: number;
+  readonly positionCount: number;
+  /** The slot (link pool) or owner index (delegation pool) of position 0. */
+  readonly firstIndex: number;
+  readonly createdAtMs: number;
+}
+
+export interface PoolUsage extends Pool {
+  readonly leased: number;
+}
+
+export interface NewPool {
+  readonly purpose: PoolPurpose;
+  readonly prefix: Ipv6Prefix;
+  readonly positionLength: number;
+}
+
+export type AddPoolResult =
+  | { readonly ok: true; readonly pool: Pool }
+  | { readonly ok: false; readonly refusal: 'overlaps-pool'; readonly with: Ipv6Prefix }
+  | { readonly ok: false; readonly refusal: 'over-capacity'; readonly free: number };
+
+/** A delegation that is leased: the packets for owner index `index` belong to `slot`. */
+export interface Ownership {
+  readonly index: number;
+  readonly slot: number;
+}
+
+/** How many changes a follower may be behind before it has to look at everything. */
+const CHANGES_KEPT = 100_000;
+
+export class Store {
+  readonly #db: Kysely<Tables>;
+  readonly #changesKept: number;
+
+  private constructor(db: Kysely<Tables>, changesKept: number) {
+    this.#db = db;
+    this.#changesKept = changesKept;
+  }
+
+  /** Brings the schema up to date first. */
+  static async open(backend: Backend, changesKept = CHANGES_KEPT): Promise<Store> {
+    const db = new Kysely<Tables>({ dialect: backend.dialect });
+    try {
+      await migrate(db, backend.identity);
+    } catch (error) {
+      await db.destroy();
+      throw error;
+    }
+    return new Store(db, changesKept);
+  }
+
+  async close(): Promise<void> {
+    await this.#db.destroy();
+  }
+
+  // Settings
+
+  async setting(name: string): Promise<string | undefined> {
+    const row = await this.#db
+      .selectFrom('settings')
+      .select('value')
+      .where('name', '=', name)
+      .executeTakeFirst();
+    return row?.value;
+  }
+
+  /** Sets it unless it was set before; answers the value that stands. */
+  async settingOrInitial(name: string, initial: string): Promise<string> {
+    return this.#db.transaction().execute(async (tx) => {
+      await tx
+        .insertInto('settings')
+        .values({ name, value: initial })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      const { value } = await tx
+        .selectFrom('settings')
+        .select('value')
+        .where('name', '=', name)
+        .executeTakeFirstOrThrow();
+      return value;
+    });
+  }
+
+  // Users
+
+  async addUser(name: string, sealedHa1: string, nowMs: number): Promise<User | 'name-taken'> {
+    return this.#act(nowMs, async ({ tx, changed }) => {
+      const row = await tx
+        .insertInto('users')
+        .values({ name, sealed_ha1: sealedHa1, created_at_ms: nowMs })
+        .onConflict((conflict) => conflict.column('name').doNothing())
+        .returning('id')
+        .executeTakeFirst();
+      if (!row) return 'name-taken';
+      await changed('user', row.id);
+      return { id: row.id, name, disabledAtMs: undefined, createdAtMs: nowMs };
+    });
+  }
+
+  async user(name: string): Promise<(User & { readonly sealedHa1: string }) | undefined> {
+    const row = await this.#db
+      .selectFrom('users')
+      .selectAll()
+      .where('name', '=', name)
+      .executeTakeFirst();
+    return row && { ...toUser(row), sealedHa1: row.sealed_ha1 };
+  }
+
+  /** The next `limit` users after the name, in the order of their names. */
+  async usersAfter(name: string, limit: number): Promise<readonly User[]> {
+    const rows = await this.#db
+      .selectFrom('users')
+      .select(['id', 'name', 'disabled_at_ms', 'created_at_ms'])
+      .where('name', '>', name)
+      .orderBy('name')
+      .limit(limit)
+      .execute();
+    return rows.map(toUser);
+  }
+
+  /** False: there is no such user. */
+  async setUserSecret(userId: number, sealedHa1: string, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async ({ tx, changed }) => {
+      const { numUpdatedRows } = await tx
+        .updateTable('users')
+        .set({ sealed_ha1: sealedHa1 })
+        .where('id', '=', userId)
+        .executeTakeFirst();
+      await changed('user', userId);
+      return numUpdatedRows === 1n;
+    });
+  }
+
+  /** Disabling takes the client away from the user's tunnel too. False: there is no such user. */
+  async setUserDisabled(userId: number, disabled: boolean, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async (act) => {
+      const { numUpdatedRows } = await act.tx
+        .updateTable('users')
+        .set({ disabled_at_ms: disabled ? nowMs : null })
+        .where('id', '=', userId)
+        .executeTakeFirst();
+      const tunnel = disabled ? await readTunnel(act.tx, { userId }) : undefined;
+      if (tunnel) await detachTunnel(act, tunnel);
+      await act.changed('user', userId);
+      return numUpdatedRows === 1n;
+    });
+  }
+
+  /** Closes the user's tunnel too: its addresses go to somebody else. False: no such user. */
+  async removeUser(userId: number, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async (act) => {
+      const tunnel = await readTunnel(act.tx, { userId });
+      if (tunnel) await closeTunnel(act, tunnel);
+      const { numDeletedRows } = await act.tx
+        .deleteFrom('users')
+        .where('id', '=', userId)
+        .executeTakeFirst();
+      await act.changed('user', userId);
+      return numDeletedRows === 1n;
+    });
+  }
+
+  // Pools
+
+  /**
+   * `capacity`: how many indices there are for all pools of this purpose together. The pool gets
+   * the indices after the last pool's. Position 0 of a link pool is the server's own and is never
+   * handed out.
+   */
+  async addPool(asked: NewPool, capacity: number, nowMs: number): Promise<AddPoolResult> {
+    return this.#act(nowMs, async ({ tx, changed }) => {
+      const pools = (await tx.selectFrom('pools').selectAll().execute()).map(toPool);
+      const overlapped = pools.find((pool) => prefixesOverlap(pool.prefix, asked.prefix));
+      if (overlapped) return { ok: false, refusal: 'overlaps-pool', with: overlapped.prefix };
+      const firstIndex = Math.max(
+        0,
+        ...pools
+          .filter((pool) => pool.purpose === asked.purpose)
+          .map((pool) => pool.firstIndex + pool.positionCount),
+      );
+      const free = capacity - firstIndex;
+      if (positionCount(asked.prefix, asked.positionLength) > free)
+        return { ok: false, refusal: 'over-capacity', free };
+      const row = await tx
+        .insertInto('pools')
+        .values({
+          purpose: asked.purpose,
+          prefix: formatIpv6Prefix(asked.prefix),
+          position_length: asked.positionLength,
+          first_index: firstIndex,
+          next_position: asked.purpose === 'link' ? 1 : 0,
+          created_at_ms: nowMs,
+        })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await changed('pool', row.id);
+      return { ok: true, pool: toPool(row) };
+    });
+  }
+
+  /** In the order in which they were added. */
+  async pools(): Promise<readonly Pool[]> {
+    return (await this.#db.selectFrom('pools').selectAll().orderBy('id').execute()).map(toPool);
+  }
+
+  /** {@link pools} with how many positions are leased; counts every lease. */
+  async poolUsage(): Promise<readonly PoolUsage[]> {
+    const rows = await this.#db
+      .selectFrom('pools')
+      .selectAll()
+      .select((pool) =>
+        pool
+          .selectFrom('leases')
+          .select((leases) => leases.fn.count<number>('leases.tunnel_id').as('leased'))
+          .whereRef('leases.pool_id', '=', 'pools.id')
+          .as('leased'),
+      )
+      .orderBy('id')
+      .execute();
+    return rows.map((row) => ({ ...toPool(row), leased: Number(row.leased ?? 0) }));
+  }
+
+  // Tunnels
+
+  /** A refusal leaves nothing behind. */
+  async openTunnel(request: TunnelRequest, nowMs: number): Promise<OpenResult> {
+    return this.#actOrUndo(nowMs, (act) => openTunnel(act, request));
+  }
+
+  async attachTunnel(request: AttachRequest, nowMs: number): Promise<AttachResult> {
+    return this.#actOrUndo(nowMs, (act) => attachTunnel(act, request));
+  }
+
+  /** False: there is no such tunnel. */
+  async detachTunnel(tunnelId: number, nowMs: number): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, detachTunnel);
+  }
+
+  /** Frees the tunnel's addresses. False: there is no such tunnel. */
+  async closeTunnel(tunnelId: number, nowMs: number): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, closeTunnel);
+  }
+
+  /** Either way the tunnel's client is taken away. False: there is no such tunnel. */
+  async setTunnelState(tunnelId: number, state: TunnelState, nowMs: number): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, (act, tunnel) => setTunnelState(act, tunnel, state));
+  }
+
+  async tunnel(key: TunnelKey): Promise<Tunnel | undefined> {
+    return readTunnel(this.#db, key);
+  }
+
+  async tunnelsAfter(afterId: number, limit: number): Promise<readonly Tunnel[]> {
+    return readTunnelsAfter(this.#db, afterId, limit);
+  }
+
+  /** The next `limit` tunnels that have a client, after the id. */
+  async attachedAfter(afterId: number, limit: number): Promise<readonly Tunnel[]> {
+    return readAttachedAfter(this.#db, afterId, limit);
+  }
+
+  /** Closes up to `limit` tunnels whose link's lease has ended; answers their ids. */
+  async closeExpired(nowMs: number, limit: number): Promise<readonly number[]> {
+    const due = (db: Reader) =>
+      db
+        .selectFrom('leases')
+        .select('tunnel_id')
+        .where('expires_at_ms', '<=', nowMs)
+        .where('tunnel_id', 'is not', null)
+        .orderBy('expires_at_ms')
+        .limit(limit)
+        .execute();
+    // Most of the time there is nothing to do, and then nothing is locked.
+    if ((await due(this.#db)).length === 0) return [];
+    return this.#act(nowMs, async (act) => {
+      const tunnelIds = (await due(act.tx)).map((row) => row.tunnel_id!);
+      for (const tunnelId of tunnelIds) {
+        const tunnel = await readTunnel(act.tx, { tunnelId });
+        if (tunnel) await closeTunnel(act, tunnel);
+      }
+      return tunnelIds;
+    });
+  }
+
+  // Delegations, by owner index
+
+  async ownership(index: number): Promise<Ownership | undefined> {
+    const pool = await this.#db
+      .selectFrom('pools')
+      .select(['id', 'first_index'])
+      .where('purpose', '=', 'delegation')
+      .where('first_index', '<=', index)
+      .orderBy('first_index', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    const row =
+      pool &&
+      (await this.#db
+        .selectFrom('leases')
+        .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
+        .select('tunnels.slot')
+        .where('leases.pool_id', '=', pool.id)
+        .where('leases.position', '=', index - pool.first_index)
+        .executeTakeFirst());
+    return row && { index, slot: row.slot };
+  }
+
+  /** The leased positions of one delegation pool from `position` up, in order. */
+  async ownershipsFrom(pool: Pool, position: number, limit: number): Promise<readonly Ownership[]> {
+    const rows = await this.#db
+      .selectFrom('leases')
+      .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
+      .select(['leases.position', 'tunnels.slot'])
+      .where('leases.pool_id', '=', pool.id)
+      .where('leases.position', '>=', position)
+      .orderBy('leases.position')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({ index: pool.firstIndex + row.position, slot: row.slot }));
+  }
+
+  // The change feed
+
+  async latestChangeId(): Promise<number> {
+    return latestChangeId(this.#db);
+  }
+
+  async changesSince(id: number, limit = 1000): Promise<ChangesSince> {
+    return readChanges(this.#db, id, limit);
+  }
+
+  // Transactions
+
+  async #act<T>(nowMs: number, act: (act: Act) => Promise<T>): Promise<T> {
+    return this.#db.transaction().execute((tx) =>
+      act({
+        tx,
+        nowMs,
+        changed: (kind, subject) => appendChange(tx, kind, subject, nowMs, this.#changesKept),
+      }),
+    );
+  }
+
+  async #actOrUndo<T extends { readonly ok: boolean }>(
+    nowMs: number,
+    act: (act: Act) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await this.#act(nowMs, async (context) => {
+        const result = await act(context);
+        if (!result.ok) throw new Undo(result);
+        return result;
+      });
+    } catch (error) {
+      if (error instanceof Undo) return error.result as T;
+      throw error;
+    }
+  }
+
+  async #onTunnel(
+    tunnelId: number,
+    nowMs: number,
+    act: (act: Act, tunnel: Tunnel) => Promise<void>,
+  ): Promise<boolean> {
+    return this.#act(nowMs, async (context) => {
+      const tunnel = await readTunnel(context.tx, { tunnelId });
+      if (tunnel) await act(context, tunnel);
+      return tunnel !== undefined;
+    });
+  }
+}
+
+/** Carries a refusal out of a transaction that must not be committed. */
+class Undo extends Error {
+  readonly result: unknown;
+
+  constructor(result: unknown) {
+    super('undone');
+    this.result = result;
+  }
+}
+
+function toUser(row: {
+  id: number;
+  name: string;
+  disabled_at_ms: number | null;
+  created_at_ms: number;
+}): User {
+  return {
+    id: row.id,
+    name: row.name,
+    disabledAtMs: row.disabled_at_ms ?? undefined,
+    createdAtMs: row.created_at_ms,
+  };
+}
+
+function toPool(row: {
+  id: number;
+  purpose: PoolPurpose;
+  prefix: string;
+  position_length: number;
+  first_index: number;
+  created_at_ms: number;
+}): Pool {
+  const prefix = parseStoredPrefix(row.prefix);
+  return {
+    id: row.id,
+    purpose: row.purpose,
+    prefix,
+    positionLength: row.position_length,
+    positionCount: positionCount(prefix, row.position_length),
+    firstIndex: row.first_index,
+    createdAtMs: row.created_at_ms,
+  };
+}

@@ -1,0 +1,216 @@
+// What can happen to a tunnel: opened, attached, detached, closed. Each is a part of a transaction
+// and notes in the change feed what it changed. Which pools, who may take whose place and how long
+// a lease lasts come in as arguments: this file keeps the rows consistent and decides nothing else.
+
+import type { Ipv4Endpoint } from '../address.ts';
+import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
+import type { ChangeKind, Encapsulation, Writer } from './schema.ts';
+import { readTunnel, type Tunnel } from './tunnels.ts';
+
+/** One transaction under way. */
+export interface Act {
+  readonly tx: Writer;
+  readonly nowMs: number;
+  readonly changed: (kind: ChangeKind, subject: number) => Promise<void>;
+}
+
+export interface TunnelRequest {
+  /** Undefined: an anonymous tunnel, which is the same one for the same endpoint while it lives. */
+  readonly userId: number | undefined;
+  readonly encapsulation: Encapsulation;
+  readonly client: Ipv4Endpoint;
+  /** Where a link may come from, in order of preference. */
+  readonly linkPools: readonly PoolChoice[];
+  /** Where a delegation may come from when the tunnel has none; empty: none is asked for. */
+  readonly delegationPools: readonly PoolChoice[];
+  readonly requestedPrefixLength: number | undefined;
+  /** For a tunnel that has to be made. */
+  readonly interfaceId: bigint;
+  readonly keepaliveSeconds: number;
+  readonly lifetimeSeconds: number;
+  readonly expiresAtMs: number | undefined;
+}
+
+export type OpenRefusal =
+  | 'no-such-user'
+  | 'user-disabled'
+  | 'tunnel-disabled'
+  | 'no-free-tunnel'
+  | 'no-free-prefix';
+
+export type OpenResult =
+  | { readonly ok: true; readonly tunnel: Tunnel }
+  | { readonly ok: false; readonly refusal: OpenRefusal };
+
+export interface AttachRequest {
+  readonly tunnelId: number;
+  /** Whose tunnel it must be; undefined: an anonymous one. */
+  readonly userId: number | undefined;
+  readonly encapsulation: Encapsulation;
+  readonly client: Ipv4Endpoint;
+  /** Whether a tunnel that is attached at this endpoint has to make room. */
+  readonly displace: boolean;
+  readonly expiresAtMs: number | undefined;
+}
+
+export type AttachRefusal =
+  | 'no-such-tunnel'
+  | 'tunnel-disabled'
+  | 'user-disabled'
+  | 'address-in-use';
+
+export type AttachResult =
+  | { readonly ok: true; readonly tunnel: Tunnel; readonly displacedTunnelId: number | undefined }
+  | { readonly ok: false; readonly refusal: AttachRefusal };
+
+/** Finds or makes the tunnel. A refusal leaves nothing behind only if the transaction is undone. */
+export async function openTunnel(act: Act, request: TunnelRequest): Promise<OpenResult> {
+  const { tx, changed } = act;
+  const refusal = await userRefusal(tx, request.userId);
+  if (refusal) return { ok: false, refusal };
+  let tunnel = await readTunnel(tx, ownerKey(request));
+  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+
+  // The endpoint's tunnel may be a user's: an anonymous client gets one of its own then.
+  if (request.userId === undefined && tunnel?.user) tunnel = undefined;
+  const tunnelId = tunnel?.id ?? (await makeTunnel(act, request));
+  if (tunnelId === undefined) return { ok: false, refusal: 'no-free-tunnel' };
+
+  if (request.delegationPools.length > 0 && !tunnel?.delegation) {
+    const claim = await claimPosition(tx, request.delegationPools);
+    if (!claim) return { ok: false, refusal: 'no-free-prefix' };
+    await lease(tx, claim, tunnelId, undefined);
+    await changed('owner', claim.pool.firstIndex + claim.position);
+  }
+  await tx
+    .updateTable('tunnels')
+    .set({
+      keepalive_seconds: request.keepaliveSeconds,
+      lifetime_seconds: request.lifetimeSeconds,
+      requested_prefix_length: request.requestedPrefixLength ?? null,
+    })
+    .where('id', '=', tunnelId)
+    .execute();
+  return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
+}
+
+/** Whose tunnel a request is about: the user's one, or the anonymous one at the endpoint. */
+export function ownerKey(request: {
+  readonly userId: number | undefined;
+  readonly encapsulation: Encapsulation;
+  readonly client: Ipv4Endpoint;
+}) {
+  const { userId, encapsulation, client } = request;
+  return userId === undefined ? { encapsulation, client } : { userId };
+}
+
+async function makeTunnel(act: Act, request: TunnelRequest): Promise<number | undefined> {
+  const { tx, nowMs, changed } = act;
+  const claim = await claimPosition(tx, request.linkPools);
+  if (!claim) return undefined;
+  const slot = claim.pool.firstIndex + claim.position;
+  const { id } = await tx
+    .insertInto('tunnels')
+    .values({
+      user_id: request.userId ?? null,
+      slot,
+      interface_id: request.interfaceId.toString(16).padStart(16, '0'),
+      state: 'enabled',
+      keepalive_seconds: request.keepaliveSeconds,
+      lifetime_seconds: request.lifetimeSeconds,
+      created_at_ms: nowMs,
+    })
+    .returning('id')
+    .executeTakeFirstOrThrow();
+  await lease(tx, claim, id, request.expiresAtMs);
+  await changed('slot', slot);
+  return id;
+}
+
+/** Puts the tunnel at the endpoint, in place of where it was and, if allowed, of who was there. */
+export async function attachTunnel(act: Act, request: AttachRequest): Promise<AttachResult> {
+  const { tx, nowMs, changed } = act;
+  const { tunnelId, encapsulation, client } = request;
+  const tunnel = await readTunnel(tx, { tunnelId });
+  if (!tunnel || tunnel.user?.id !== request.userId)
+    return { ok: false, refusal: 'no-such-tunnel' };
+  if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (await userRefusal(tx, request.userId)) return { ok: false, refusal: 'user-disabled' };
+
+  const occupant = await readTunnel(tx, { encapsulation, client });
+  if (occupant && occupant.id !== tunnelId) {
+    if (!request.displace) return { ok: false, refusal: 'address-in-use' };
+    // An anonymous tunnel without a client is nobody's: no login leads back to it.
+    if (occupant.user) await detachTunnel(act, occupant);
+    else await closeTunnel(act, occupant);
+  }
+  if (occupant?.id !== tunnelId) {
+    await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
+    await tx
+      .insertInto('attachments')
+      .values({
+        tunnel_id: tunnelId,
+        encapsulation,
+        client_address: client.address,
+        client_port: client.port,
+        attached_at_ms: nowMs,
+      })
+      .execute();
+    await changed('slot', tunnel.slot);
+  }
+  await tx
+    .updateTable('tunnels')
+    .set({ last_login_at_ms: nowMs })
+    .where('id', '=', tunnelId)
+    .execute();
+  await tx
+    .updateTable('leases')
+    .set({ expires_at_ms: request.expiresAtMs ?? null })
+    .where('tunnel_id', '=', tunnelId)
+    .where('purpose', '=', 'link')
+    .execute();
+  return {
+    ok: true,
+    tunnel: (await readTunnel(tx, { tunnelId }))!,
+    displacedTunnelId: occupant && occupant.id !== tunnelId ? occupant.id : undefined,
+  };
+}
+
+/** Takes the tunnel's client away; its addresses stay leased. */
+export async function detachTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  await act.changed('slot', tunnel.slot);
+}
+
+/** Ends the tunnel and frees its addresses. */
+export async function closeTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  const owners = await freeLeases(act.tx, tunnel.id, act.nowMs);
+  await act.tx.deleteFrom('tunnels').where('id', '=', tunnel.id).execute();
+  for (const index of owners) await act.changed('owner', index);
+  await act.changed('slot', tunnel.slot);
+}
+
+export async function setTunnelState(
+  act: Act,
+  tunnel: Tunnel,
+  state: Tunnel['state'],
+): Promise<void> {
+  await act.tx.updateTable('tunnels').set({ state }).where('id', '=', tunnel.id).execute();
+  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  await act.changed('slot', tunnel.slot);
+}
+
+async function userRefusal(
+  tx: Writer,
+  userId: number | undefined,
+): Promise<'no-such-user' | 'user-disabled' | undefined> {
+  if (userId === undefined) return undefined;
+  const user = await tx
+    .selectFrom('users')
+    .select('disabled_at_ms')
+    .where('id', '=', userId)
+    .executeTakeFirst();
+  if (!user) return 'no-such-user';
+  return user.disabled_at_ms === null ? undefined : 'user-disabled';
+}
