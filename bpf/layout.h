@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Everything that the kernel's side and user space both see: structs, outcomes and limits. This is
+ * the one definition; src/dataplane/layout.gen.ts is generated from it. Every number is in the
+ * host's byte order; IPv6 addresses appear as two 64-bit halves. Change a struct: raise
+ * LAYOUT_VERSION, so that a newer daemon replaces pinned maps instead of misreading them.
+ */
+#ifndef SIXWAY_LAYOUT_H
+#define SIXWAY_LAYOUT_H
+
+#include <linux/types.h>
+
+enum limit {
+	LAYOUT_VERSION = 1,
+	MAX_POOLS = 16,
+	/* The interface identifier of the server's end of every link. */
+	GATEWAY_INTERFACE_ID = 1,
+	/* Times are kept in units of 2^27 ns (0.134 s) of CLOCK_MONOTONIC: a shift in the kernel,
+	 * and 32 bits last 18 years. 0 means never. */
+	TICK_SHIFT = 27,
+};
+
+/* One per way of carrying IPv6 over IPv4; part of an endpoint. */
+enum encapsulation {
+	ENCAPSULATION_NONE = 0,
+	ENCAPSULATION_V6UDPV4 = 1, /* RFC 5572, 4.5.2 */
+	ENCAPSULATION_V6V4 = 2, /* RFC 4213: protocol 41 */
+};
+
+/* An endpoint in 64 bits: bits 0..31 IPv4 address, 32..47 port (0 for v6v4), 48..55 encapsulation.
+ * One value, so that it is compared and replaced whole. 0: detached. */
+enum endpoint_bits {
+	ENDPOINT_PORT_SHIFT = 32,
+	ENDPOINT_ENCAPSULATION_SHIFT = 48,
+};
+
+enum tunnel_flag {
+	/* Send nothing before the first valid packet from this endpoint (in_last_seen is 0). */
+	TUNNEL_SILENT_UNTIL_HEARD = 1,
+};
+
+/* A tunnel's record, one cache line. User space writes the endpoint with one 64-bit store. */
+struct tunnel {
+	__u64 endpoint;
+	/* The low half of the client's address in its link; 0: any but the gateway's. */
+	__u64 interface_id;
+	/* Inner packets and octets from (in) and to (out) the client. */
+	__u64 in_packets;
+	__u64 in_bytes;
+	__u64 out_packets;
+	__u64 out_bytes;
+	__u32 in_last_seen; /* ticks */
+	__u32 out_last_seen; /* ticks */
+	__u32 last_too_big; /* ticks: when the last Packet Too Big was sent on its behalf */
+	__u16 mtu; /* largest inner packet to the client; 0: the device's */
+	__u16 flags; /* enum tunnel_flag */
+};
+_Static_assert(sizeof(struct tunnel) == 64, "a tunnel is one cache line");
+
+enum pool_kind {
+	POOL_NONE = 0,
+	POOL_LINK = 1, /* position + first_index = slot in `tunnels` */
+	POOL_DELEGATION = 2, /* position + first_index = index in `owners` */
+};
+
+/* Prefixes end within the first 64 bits, so the high half of an address decides. */
+struct pool {
+	__u64 network; /* high half; bits beyond prefix_length are zero */
+	__u32 first_index;
+	__u32 count; /* positions */
+	__u8 prefix_length; /* 1..64 */
+	__u8 position_length; /* prefix_length..64 */
+	__u8 kind; /* enum pool_kind */
+	__u8 reserved[5];
+};
+_Static_assert(sizeof(struct pool) == 24, "no holes in struct pool");
+
+struct config {
+	__u32 layout_version;
+	__u32 local_address; /* IPv4 */
+	__u32 uplink_ifindex;
+	__u32 tunnel_ifindex;
+	__u16 local_port; /* UDP */
+	__u8 pool_count; /* how many entries of `pools` are looked at */
+	/* Octets before the network header: 14 on Ethernet, 0 on devices without a link layer. */
+	__u8 uplink_header_length;
+	__u8 tunnel_header_length;
+	__u8 reserved[3];
+};
+_Static_assert(sizeof(struct config) == 24, "no holes in struct config");
+
+/* The client's only tunnel: written by user space before attaching, counters by the kernel. */
+struct client {
+	__u64 server; /* as an endpoint; its port is the server's */
+	__u64 in_packets;
+	__u64 in_bytes;
+	__u64 out_packets;
+	__u64 out_bytes;
+	__u64 dropped_packets;
+	__u32 in_last_seen; /* ticks */
+	__u32 local_address; /* IPv4 */
+	__u32 uplink_ifindex;
+	__u32 tunnel_ifindex;
+	__u16 local_port; /* UDP; 0 for v6v4 */
+	__u8 uplink_header_length;
+	__u8 tunnel_header_length;
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct client) == 72, "no holes in struct client");
+
+/* Every packet that a server program sees ends in exactly one of these. in_: from IPv4 (uplink
+ * ingress); out_: to IPv4 (tunnel device egress). The verdict for each is in tunnel.bpf.c. */
+enum outcome {
+	/* Passed on unchanged. */
+	OUTCOME_IN_NOT_OURS = 0, /* neither UDP to our port nor protocol 41 to our address */
+	OUTCOME_IN_SIGNALLING, /* TSP: goes to the socket */
+	/* Did what the product is for. */
+	OUTCOME_IN_DECAPSULATED,
+	OUTCOME_IN_ECHO_ANSWERED, /* keepalive */
+	/* Dropped: the datagram. */
+	OUTCOME_IN_EMPTY, /* UDP without payload: somebody's NAT keepalive */
+	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F */
+	OUTCOME_IN_TRUNCATED, /* lengths in the headers exceed the packet */
+	OUTCOME_IN_FRAGMENT, /* outer fragment carrying IPv6 */
+	OUTCOME_IN_AGGREGATED, /* several datagrams in one buffer: the uplink's UDP GRO forwarding is on */
+	OUTCOME_IN_CONGESTION_LOST, /* outer CE, inner not ECN-capable (RFC 6040, 4.2) */
+	/* Dropped: the inner addresses. */
+	OUTCOME_IN_LINK_LOCAL, /* fe80:: source or destination: router solicitations, MLD; no offence */
+	OUTCOME_IN_MULTICAST, /* to ff00::/8 */
+	OUTCOME_IN_OUTSIDE_POOLS, /* source in none of our prefixes */
+	OUTCOME_IN_UNDELEGATED, /* source in a prefix delegated to nobody */
+	OUTCOME_IN_DETACHED, /* source's tunnel has no endpoint */
+	OUTCOME_IN_WRONG_ENDPOINT, /* source's tunnel is elsewhere: spoofed, or a mapping moved */
+	OUTCOME_IN_WRONG_INTERFACE_ID, /* in the right link, not the client's address */
+	OUTCOME_IN_GATEWAY_SOURCE, /* claims to be the server's end of the link */
+	OUTCOME_IN_TO_GATEWAY, /* to the server's end, not an echo request */
+	/* Dropped: the kernel refused. */
+	OUTCOME_IN_STRIP_FAILED,
+
+	OUTCOME_OUT_ENCAPSULATED,
+	OUTCOME_OUT_TOO_BIG, /* larger than the tunnel's MTU: Packet Too Big sent */
+	OUTCOME_OUT_TOO_BIG_QUIET, /* the same, within a tick of the last one: dropped only */
+	OUTCOME_OUT_NOT_UNICAST_IPV6, /* IPv4, multicast, link-local, or shorter than a header */
+	OUTCOME_OUT_OUTSIDE_POOLS,
+	OUTCOME_OUT_UNDELEGATED,
+	OUTCOME_OUT_DETACHED,
+	OUTCOME_OUT_NOT_YET_HEARD, /* TUNNEL_SILENT_UNTIL_HEARD */
+	OUTCOME_OUT_WRONG_INTERFACE_ID,
+	OUTCOME_OUT_TO_GATEWAY, /* the server's end is nobody's to send to from here */
+	OUTCOME_OUT_PUSH_FAILED, /* the kernel refused */
+	OUTCOME_COUNT,
+};
+
+struct outcome_count {
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct outcome_count) == 16, "no holes in struct outcome_count");
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The server's maps. User space pins them and sets the sizes of `tunnels` and `owners` at load
+ * time; the sizes here are the smallest that load.
+ */
+#ifndef SIXWAY_MAPS_H
+#define SIXWAY_MAPS_H
+
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+
+/* One record per slot. User space writes endpoint, interface_id, mtu and flags; the kernel writes
+ * counters and times. An array, because slots are arithmetic on addresses: no hash, no key, the
+ * same cost for one tunnel and a million. Mappable, so that user space writes and reads it without
+ * a system call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel);
+} tunnels SEC(".maps");
+
+/* Slot + 1 of whoever holds a delegated prefix, 0: nobody. User space writes, the kernel reads.
+ * Four octets a position where a record would cost 64: delegation pools are large and sparse. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} owners SEC(".maps");
+
+/* User space writes, the kernel reads config.pool_count of them in order. A scan of an array beats a
+ * trie while pools can be counted on two hands. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_POOLS);
+	__type(key, __u32);
+	__type(value, struct pool);
+} pools SEC(".maps");
+
+/* Entry 0; user space writes, the kernel reads. A map and not constants of the program, so that a
+ * changed address or uplink needs no new program, and a new program finds the old values. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct config);
+} config SEC(".maps");
+
+/* Packets and octets by enum outcome; the kernel writes, user space adds up the CPUs. Per CPU, since
+ * every packet writes here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, OUTCOME_COUNT);
+	__type(key, __u32);
+	__type(value, struct outcome_count);
+} outcomes SEC(".maps");
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The server's programs. tunnel_ingress takes tunnelled packets out of IPv4 and leaves them to the
+ * kernel's IPv6 stack; tunnel_egress puts what the kernel routed to the tunnel device into IPv4. No
+ * other device, no other table: the inner address names the tunnel, the outer address proves it.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "lookup.h"
+#include "decap.h"
+#include "encap.h"
+#include "icmp.h"
+
+static __always_inline const struct config *settings_of_this_host(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&config, &key);
+}
+
+static __always_inline __u32 packets_in(struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+/* What keeps an address of the tunnel's link from being the client's; 0: it is the client's. */
+static __always_inline int client_address_fault(const struct tunnel *tunnel, __u64 low, int gateway,
+						int wrong)
+{
+	if (low == GATEWAY_INTERFACE_ID)
+		return gateway;
+	if (tunnel->interface_id && tunnel->interface_id != low)
+		return wrong;
+	return 0;
+}
+
+static __always_inline void count_in(struct __sk_buff *skb, struct tunnel *tunnel, __u32 length)
+{
+	__sync_fetch_and_add(&tunnel->in_packets, packets_in(skb));
+	__sync_fetch_and_add(&tunnel->in_bytes, length);
+	tunnel->in_last_seen = now_ticks();
+}
+
+static __always_inline void count_out(struct __sk_buff *skb, struct tunnel *tunnel, __u32 length)
+{
+	__sync_fetch_and_add(&tunnel->out_packets, packets_in(skb));
+	__sync_fetch_and_add(&tunnel->out_bytes, length);
+	tunnel->out_last_seen = now_ticks();
+}
+
+static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings)
+{
+	__u32 link_length = settings->uplink_header_length, slot, other, length;
+	struct outer outer = {};
+	struct tunnel *tunnel;
+	__u64 high, low, to_high;
+	enum found found;
+	int result;
+
+	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
+	if (result != PARSED_IPV6)
+		return result;
+	result = check_inner_length(skb, &outer);
+	if (result != PARSED_IPV6)
+		return result;
+
+	high = high_half(&outer.inner->saddr);
+	to_high = high_half(&outer.inner->daddr);
+	if (is_link_local(high) || is_link_local(to_high))
+		return OUTCOME_IN_LINK_LOCAL;
+	if (is_multicast(to_high))
+		return OUTCOME_IN_MULTICAST;
+
+	found = find_slot(settings, high, &slot);
+	if (found == FOUND_OUTSIDE)
+		return OUTCOME_IN_OUTSIDE_POOLS;
+	if (found == FOUND_UNDELEGATED)
+		return OUTCOME_IN_UNDELEGATED;
+	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
+	if (!tunnel || tunnel->endpoint == 0)
+		return OUTCOME_IN_DETACHED;
+	if (tunnel->endpoint != outer.endpoint)
+		return OUTCOME_IN_WRONG_ENDPOINT;
+	if (found == FOUND_LINK) {
+		result = client_address_fault(tunnel, low_half(&outer.inner->saddr),
+					      OUTCOME_IN_GATEWAY_SOURCE, OUTCOME_IN_WRONG_INTERFACE_ID);
+		if (result)
+			return result;
+	}
+
+	length = IPV6_HEADER + bpf_ntohs(outer.inner->payload_len);
+	low = low_half(&outer.inner->daddr);
+	if (low == GATEWAY_INTERFACE_ID && find_slot(settings, to_high, &other) == FOUND_LINK &&
+	    other == slot) {
+		if (!answer_echo(skb, link_length, &outer, settings->local_address,
+				 settings->local_port))
+			return OUTCOME_IN_TO_GATEWAY;
+		count_in(skb, tunnel, length);
+		count_out(skb, tunnel, length);
+		return OUTCOME_IN_ECHO_ANSWERED;
+	}
+
+	count_in(skb, tunnel, length);
+	return strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+}
+
+/* The longest packet that this buffer will be on the wire: a super-packet goes out in segments. */
+static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_length)
+{
+	/* Segments' headers: IPv6 and at least UDP; TCP with its usual timestamps. The exact length
+	 * would need a walk over extension headers; senders keep to one size, so a packet of the same
+	 * flow that is not a super-packet settles the rest. */
+	return skb->gso_size ? skb->gso_size + IPV6_HEADER + 8 : skb->len - link_length;
+}
+
+static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings)
+{
+	__u32 link_length = settings->tunnel_header_length, slot, length, now;
+	struct ipv6hdr *inner;
+	struct tunnel *tunnel;
+	__u64 high, endpoint;
+	enum found found;
+	__u8 *at, second;
+	int result;
+
+	at = (__u8 *)(long)skb->data + link_length;
+	if (at + IPV6_HEADER > (__u8 *)(long)skb->data_end) {
+		if (skb->len < link_length + IPV6_HEADER ||
+		    bpf_skb_pull_data(skb, link_length + IPV6_HEADER))
+			return OUTCOME_OUT_NOT_UNICAST_IPV6;
+		at = (__u8 *)(long)skb->data + link_length;
+		if (at + IPV6_HEADER > (__u8 *)(long)skb->data_end)
+			return OUTCOME_OUT_NOT_UNICAST_IPV6;
+	}
+	inner = (struct ipv6hdr *)at;
+	high = high_half(&inner->daddr);
+	if (at[0] >> 4 != 6 || is_multicast(high) || is_link_local(high))
+		return OUTCOME_OUT_NOT_UNICAST_IPV6;
+	second = at[1];
+
+	found = find_slot(settings, high, &slot);
+	if (found == FOUND_OUTSIDE)
+		return OUTCOME_OUT_OUTSIDE_POOLS;
+	if (found == FOUND_UNDELEGATED)
+		return OUTCOME_OUT_UNDELEGATED;
+	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
+	endpoint = tunnel ? tunnel->endpoint : 0;
+	if (!tunnel || endpoint == 0)
+		return OUTCOME_OUT_DETACHED;
+	/* Refused here and not only by the client: one that routes the rest of its link back to us
+	 * would play the packet to and fro until its hop limit ends. */
+	if (found == FOUND_LINK) {
+		result = client_address_fault(tunnel, low_half(&inner->daddr), OUTCOME_OUT_TO_GATEWAY,
+					      OUTCOME_OUT_WRONG_INTERFACE_ID);
+		if (result)
+			return result;
+	}
+	if (tunnel->flags & TUNNEL_SILENT_UNTIL_HEARD && tunnel->in_last_seen == 0)
+		return OUTCOME_OUT_NOT_YET_HEARD;
+
+	if (tunnel->mtu && length_on_wire(skb, link_length) > tunnel->mtu) {
+		/* RFC 4443, 2.4 (f): not one for each. */
+		now = now_ticks();
+		if (tunnel->last_too_big == now)
+			return OUTCOME_OUT_TOO_BIG_QUIET;
+		tunnel->last_too_big = now;
+		return become_too_big(skb, link_length, high, tunnel->mtu) ? OUTCOME_OUT_PUSH_FAILED :
+									    OUTCOME_OUT_TOO_BIG;
+	}
+
+	length = skb->len - link_length;
+	if (push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint, second))
+		return OUTCOME_OUT_PUSH_FAILED;
+	count_out(skb, tunnel, length);
+	return OUTCOME_OUT_ENCAPSULATED;
+}
+
+/* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */
+static __always_inline int conclude(const struct config *settings, int outcome, __u32 length)
+{
+	__u32 key = outcome;
+	struct outcome_count *count = bpf_map_lookup_elem(&outcomes, &key);
+
+	if (count) {
+		count->packets++;
+		count->bytes += length;
+	}
+	switch (outcome) {
+	case OUTCOME_IN_NOT_OURS:
+	case OUTCOME_IN_SIGNALLING:
+	case OUTCOME_IN_DECAPSULATED:
+		return TC_ACT_OK;
+	case OUTCOME_IN_ECHO_ANSWERED:
+	case OUTCOME_OUT_ENCAPSULATED:
+		return bpf_redirect_neigh(settings->uplink_ifindex, 0, 0, 0);
+	case OUTCOME_OUT_TOO_BIG:
+		return bpf_redirect(settings->tunnel_ifindex, BPF_F_INGRESS);
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
+SEC("tc/ingress")
+int tunnel_ingress(struct __sk_buff *skb)
+{
+	const struct config *settings = settings_of_this_host();
+	__u32 length = skb->len;
+
+	return settings ? conclude(settings, from_ipv4(skb, settings), length) : TC_ACT_OK;
+}
+
+SEC("tc/egress")
+int tunnel_egress(struct __sk_buff *skb)
+{
+	const struct config *settings = settings_of_this_host();
+	__u32 length = skb->len;
+
+	return settings ? conclude(settings, to_ipv4(skb, settings), length) : TC_ACT_SHOT;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

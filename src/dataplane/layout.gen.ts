@@ -1,0 +1,304 @@
+// GENERATED from bpf/layout.h by tools/generate-layout.ts: do not edit.
+// Structs as the kernel keeps them, read and written at an offset of a DataView.
+
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1; // the host's byte order
+
+export const LAYOUT_VERSION = 1;
+export const MAX_POOLS = 16;
+export const GATEWAY_INTERFACE_ID = 1;
+export const TICK_SHIFT = 27;
+
+export const ENCAPSULATION_NONE = 0;
+export const ENCAPSULATION_V6UDPV4 = 1;
+export const ENCAPSULATION_V6V4 = 2;
+
+export const ENDPOINT_PORT_SHIFT = 32;
+export const ENDPOINT_ENCAPSULATION_SHIFT = 48;
+
+export const TUNNEL_SILENT_UNTIL_HEARD = 1;
+
+export const POOL_NONE = 0;
+export const POOL_LINK = 1;
+export const POOL_DELEGATION = 2;
+
+/** By number; in_: from the IPv4 side, out_: to it. bpf/layout.h says what each means. */
+export const OUTCOME_NAMES = [
+  'in_not_ours',
+  'in_signalling',
+  'in_decapsulated',
+  'in_echo_answered',
+  'in_empty',
+  'in_not_ipv6_nor_tsp',
+  'in_truncated',
+  'in_fragment',
+  'in_aggregated',
+  'in_congestion_lost',
+  'in_link_local',
+  'in_multicast',
+  'in_outside_pools',
+  'in_undelegated',
+  'in_detached',
+  'in_wrong_endpoint',
+  'in_wrong_interface_id',
+  'in_gateway_source',
+  'in_to_gateway',
+  'in_strip_failed',
+  'out_encapsulated',
+  'out_too_big',
+  'out_too_big_quiet',
+  'out_not_unicast_ipv6',
+  'out_outside_pools',
+  'out_undelegated',
+  'out_detached',
+  'out_not_yet_heard',
+  'out_wrong_interface_id',
+  'out_to_gateway',
+  'out_push_failed',
+] as const;
+
+export type OutcomeName = (typeof OUTCOME_NAMES)[number];
+
+export const TUNNEL_SIZE = 64;
+
+export const TUNNEL_OFFSET = {
+  endpoint: 0,
+  interfaceId: 8,
+  inPackets: 16,
+  inBytes: 24,
+  outPackets: 32,
+  outBytes: 40,
+  inLastSeen: 48,
+  outLastSeen: 52,
+  lastTooBig: 56,
+  mtu: 60,
+  flags: 62,
+} as const;
+
+export interface TunnelLayout {
+  endpoint: bigint;
+  interfaceId: bigint;
+  inPackets: bigint;
+  inBytes: bigint;
+  outPackets: bigint;
+  outBytes: bigint;
+  inLastSeen: number;
+  outLastSeen: number;
+  lastTooBig: number;
+  mtu: number;
+  flags: number;
+}
+
+export function readTunnel(view: DataView, at: number): TunnelLayout {
+  return {
+    endpoint: view.getBigUint64(at + 0, LITTLE),
+    interfaceId: view.getBigUint64(at + 8, LITTLE),
+    inPackets: view.getBigUint64(at + 16, LITTLE),
+    inBytes: view.getBigUint64(at + 24, LITTLE),
+    outPackets: view.getBigUint64(at + 32, LITTLE),
+    outBytes: view.getBigUint64(at + 40, LITTLE),
+    inLastSeen: view.getUint32(at + 48, LITTLE),
+    outLastSeen: view.getUint32(at + 52, LITTLE),
+    lastTooBig: view.getUint32(at + 56, LITTLE),
+    mtu: view.getUint16(at + 60, LITTLE),
+    flags: view.getUint16(at + 62, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeTunnel(view: DataView, at: number, value: TunnelLayout): void {
+  view.setBigUint64(at + 0, value.endpoint, LITTLE);
+  view.setBigUint64(at + 8, value.interfaceId, LITTLE);
+  view.setBigUint64(at + 16, value.inPackets, LITTLE);
+  view.setBigUint64(at + 24, value.inBytes, LITTLE);
+  view.setBigUint64(at + 32, value.outPackets, LITTLE);
+  view.setBigUint64(at + 40, value.outBytes, LITTLE);
+  view.setUint32(at + 48, value.inLastSeen, LITTLE);
+  view.setUint32(at + 52, value.outLastSeen, LITTLE);
+  view.setUint32(at + 56, value.lastTooBig, LITTLE);
+  view.setUint16(at + 60, value.mtu, LITTLE);
+  view.setUint16(at + 62, value.flags, LITTLE);
+}
+
+export const POOL_SIZE = 24;
+
+export const POOL_OFFSET = {
+  network: 0,
+  firstIndex: 8,
+  count: 12,
+  prefixLength: 16,
+  positionLength: 17,
+  kind: 18,
+} as const;
+
+export interface PoolLayout {
+  network: bigint;
+  firstIndex: number;
+  count: number;
+  prefixLength: number;
+  positionLength: number;
+  kind: number;
+}
+
+export function readPool(view: DataView, at: number): PoolLayout {
+  return {
+    network: view.getBigUint64(at + 0, LITTLE),
+    firstIndex: view.getUint32(at + 8, LITTLE),
+    count: view.getUint32(at + 12, LITTLE),
+    prefixLength: view.getUint8(at + 16),
+    positionLength: view.getUint8(at + 17),
+    kind: view.getUint8(at + 18),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writePool(view: DataView, at: number, value: PoolLayout): void {
+  view.setBigUint64(at + 0, value.network, LITTLE);
+  view.setUint32(at + 8, value.firstIndex, LITTLE);
+  view.setUint32(at + 12, value.count, LITTLE);
+  view.setUint8(at + 16, value.prefixLength);
+  view.setUint8(at + 17, value.positionLength);
+  view.setUint8(at + 18, value.kind);
+}
+
+export const CONFIG_SIZE = 24;
+
+export const CONFIG_OFFSET = {
+  layoutVersion: 0,
+  localAddress: 4,
+  uplinkIfindex: 8,
+  tunnelIfindex: 12,
+  localPort: 16,
+  poolCount: 18,
+  uplinkHeaderLength: 19,
+  tunnelHeaderLength: 20,
+} as const;
+
+export interface ConfigLayout {
+  layoutVersion: number;
+  localAddress: number;
+  uplinkIfindex: number;
+  tunnelIfindex: number;
+  localPort: number;
+  poolCount: number;
+  uplinkHeaderLength: number;
+  tunnelHeaderLength: number;
+}
+
+export function readConfig(view: DataView, at: number): ConfigLayout {
+  return {
+    layoutVersion: view.getUint32(at + 0, LITTLE),
+    localAddress: view.getUint32(at + 4, LITTLE),
+    uplinkIfindex: view.getUint32(at + 8, LITTLE),
+    tunnelIfindex: view.getUint32(at + 12, LITTLE),
+    localPort: view.getUint16(at + 16, LITTLE),
+    poolCount: view.getUint8(at + 18),
+    uplinkHeaderLength: view.getUint8(at + 19),
+    tunnelHeaderLength: view.getUint8(at + 20),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeConfig(view: DataView, at: number, value: ConfigLayout): void {
+  view.setUint32(at + 0, value.layoutVersion, LITTLE);
+  view.setUint32(at + 4, value.localAddress, LITTLE);
+  view.setUint32(at + 8, value.uplinkIfindex, LITTLE);
+  view.setUint32(at + 12, value.tunnelIfindex, LITTLE);
+  view.setUint16(at + 16, value.localPort, LITTLE);
+  view.setUint8(at + 18, value.poolCount);
+  view.setUint8(at + 19, value.uplinkHeaderLength);
+  view.setUint8(at + 20, value.tunnelHeaderLength);
+}
+
+export const CLIENT_SIZE = 72;
+
+export const CLIENT_OFFSET = {
+  server: 0,
+  inPackets: 8,
+  inBytes: 16,
+  outPackets: 24,
+  outBytes: 32,
+  droppedPackets: 40,
+  inLastSeen: 48,
+  localAddress: 52,
+  uplinkIfindex: 56,
+  tunnelIfindex: 60,
+  localPort: 64,
+  uplinkHeaderLength: 66,
+  tunnelHeaderLength: 67,
+} as const;
+
+export interface ClientLayout {
+  server: bigint;
+  inPackets: bigint;
+  inBytes: bigint;
+  outPackets: bigint;
+  outBytes: bigint;
+  droppedPackets: bigint;
+  inLastSeen: number;
+  localAddress: number;
+  uplinkIfindex: number;
+  tunnelIfindex: number;
+  localPort: number;
+  uplinkHeaderLength: number;
+  tunnelHeaderLength: number;
+}
+
+export function readClient(view: DataView, at: number): ClientLayout {
+  return {
+    server: view.getBigUint64(at + 0, LITTLE),
+    inPackets: view.getBigUint64(at + 8, LITTLE),
+    inBytes: view.getBigUint64(at + 16, LITTLE),
+    outPackets: view.getBigUint64(at + 24, LITTLE),
+    outBytes: view.getBigUint64(at + 32, LITTLE),
+    droppedPackets: view.getBigUint64(at + 40, LITTLE),
+    inLastSeen: view.getUint32(at + 48, LITTLE),
+    localAddress: view.getUint32(at + 52, LITTLE),
+    uplinkIfindex: view.getUint32(at + 56, LITTLE),
+    tunnelIfindex: view.getUint32(at + 60, LITTLE),
+    localPort: view.getUint16(at + 64, LITTLE),
+    uplinkHeaderLength: view.getUint8(at + 66),
+    tunnelHeaderLength: view.getUint8(at + 67),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeClient(view: DataView, at: number, value: ClientLayout): void {
+  view.setBigUint64(at + 0, value.server, LITTLE);
+  view.setBigUint64(at + 8, value.inPackets, LITTLE);
+  view.setBigUint64(at + 16, value.inBytes, LITTLE);
+  view.setBigUint64(at + 24, value.outPackets, LITTLE);
+  view.setBigUint64(at + 32, value.outBytes, LITTLE);
+  view.setBigUint64(at + 40, value.droppedPackets, LITTLE);
+  view.setUint32(at + 48, value.inLastSeen, LITTLE);
+  view.setUint32(at + 52, value.localAddress, LITTLE);
+  view.setUint32(at + 56, value.uplinkIfindex, LITTLE);
+  view.setUint32(at + 60, value.tunnelIfindex, LITTLE);
+  view.setUint16(at + 64, value.localPort, LITTLE);
+  view.setUint8(at + 66, value.uplinkHeaderLength);
+  view.setUint8(at + 67, value.tunnelHeaderLength);
+}
+
+export const OUTCOME_COUNT_SIZE = 16;
+
+export const OUTCOME_COUNT_OFFSET = {
+  packets: 0,
+  bytes: 8,
+} as const;
+
+export interface OutcomeCountLayout {
+  packets: bigint;
+  bytes: bigint;
+}
+
+export function readOutcomeCount(view: DataView, at: number): OutcomeCountLayout {
+  return {
+    packets: view.getBigUint64(at + 0, LITTLE),
+    bytes: view.getBigUint64(at + 8, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeOutcomeCount(view: DataView, at: number, value: OutcomeCountLayout): void {
+  view.setBigUint64(at + 0, value.packets, LITTLE);
+  view.setBigUint64(at + 8, value.bytes, LITTLE);
+}
