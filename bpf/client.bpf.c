@@ -37,7 +37,7 @@ static __always_inline __u32 packets_in(struct __sk_buff *skb)
 	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
-SEC("tc/ingress")
+SEC("tc")
 int client_ingress(struct __sk_buff *skb)
 {
 	struct client *self = this_client();
@@ -74,7 +74,7 @@ int client_ingress(struct __sk_buff *skb)
 	return bpf_redirect(self->tunnel_ifindex, BPF_F_INGRESS);
 }
 
-SEC("tc/egress")
+SEC("tc")
 int client_egress(struct __sk_buff *skb)
 {
 	struct client *self = this_client();

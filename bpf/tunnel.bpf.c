@@ -200,7 +200,7 @@ static __always_inline int conclude(const struct config *settings, int outcome, 
 	}
 }
 
-SEC("tc/ingress")
+SEC("tc")
 int tunnel_ingress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();
@@ -209,7 +209,7 @@ int tunnel_ingress(struct __sk_buff *skb)
 	return settings ? conclude(settings, from_ipv4(skb, settings), length) : TC_ACT_OK;
 }
 
-SEC("tc/egress")
+SEC("tc")
 int tunnel_egress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();

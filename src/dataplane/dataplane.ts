@@ -2,87 +2,447 @@
 // and the device and routes that lead packets to them. Everything is pinned, so traffic flows on
 // without this process. It must not know users, leases, policies or the store.
 
-import type { Ipv4Address, Ipv4Endpoint, Ipv6Prefix } from '../address.ts';
+import { closeSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatIpv4, formatIpv6Prefix } from '../address.ts';
+import type {
+  Attachment,
+  AttachOptions,
+  Capacity,
+  DesiredState,
+  OutcomeCount,
+  PoolMapping,
+  TunnelCounters,
+} from './contract.ts';
+import {
+  CONFIG_SIZE,
+  type ConfigLayout,
+  LAYOUT_VERSION,
+  MAX_POOLS,
+  OUTCOME_COUNT_SIZE,
+  OUTCOME_NAMES,
+  POOL_NONE,
+  POOL_OFFSET,
+  POOL_SIZE,
+  readConfig,
+  readOutcomeCount,
+  readPool,
+  readTunnel,
+  TUNNEL_OFFSET,
+  TUNNEL_SIZE,
+  writeConfig,
+  writePool,
+} from './layout.gen.ts';
+import {
+  attachTcx,
+  type LoadedObject,
+  linkInterface,
+  mapInfo,
+  mapMemory,
+  openPinned,
+  openTun,
+  possibleCpuCount,
+  readMapElement,
+  updateLink,
+  updateMapElement,
+} from './native.ts';
+import {
+  addTunnelRoute,
+  bringUp,
+  deleteInterface,
+  enableForwarding,
+  findInterface,
+  type InterfaceState,
+  removeTunnelRoute,
+  tunnelRoutes,
+} from './network.ts';
+import {
+  adoptMaps,
+  loadOverMaps,
+  type MapDescriptors,
+  pinOver,
+  preparePinDirectory,
+  removePins,
+} from './pinned-maps.ts';
+import {
+  attachmentOf,
+  checkPools,
+  countersOf,
+  poolLayoutOf,
+  poolMappingOf,
+  recordOf,
+  SMALLEST_MTU,
+  samePool,
+} from './records.ts';
 
-/** How a tunnel's packets travel over IPv4: in UDP (RFC 5572, 4.5.2) or as protocol 41 (RFC 4213). */
-export type Encapsulation = 'v6udpv4' | 'v6v4';
+export type * from './contract.ts';
+export type { OutcomeName } from './layout.gen.ts';
 
-/** Where a tunnel's client is, and what it may use there. */
-export interface Attachment {
-  readonly encapsulation: Encapsulation;
-  /** `port` is 0 for v6v4. */
-  readonly client: Ipv4Endpoint;
-  /** The low 64 bits that the client's address in its link must have; 0n: any but the gateway's. */
-  readonly interfaceId: bigint;
-  /** The largest inner packet sent to this client, in octets; 0: the device's MTU. */
-  readonly mtu: number;
-  /** Send nothing before the first valid packet from `client`: for endpoints nobody has proved. */
-  readonly silentUntilHeard?: boolean;
+/** IPv4 and UDP: what a tunnel adds to a packet at most. */
+const OVERHEAD = 28;
+const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
+
+interface SharedMemory {
+  /** Of every tunnel's record, endpoints and all. */
+  readonly tunnels: DataView<ArrayBuffer>;
+  /** The same octets, for stores and loads of 64 bits that are never torn. */
+  readonly words: BigUint64Array<ArrayBuffer>;
+  readonly owners: Uint32Array<ArrayBuffer>;
+  unmap(): void;
 }
 
-/** Where a pool's positions lead: links to slots of tunnels, delegations to indices of owners. */
-export interface PoolMapping {
-  readonly purpose: 'link' | 'delegation';
-  readonly prefix: Ipv6Prefix;
-  /** The length of one position's prefix: 64 for links, prefix.length … 64 for delegations. */
-  readonly positionLength: number;
-  readonly firstIndex: number;
+/**
+ * Descriptors, memory and the little that is remembered of the maps. Slots and indices out of range,
+ * and attachments that cannot be, throw RangeError; a kernel that refuses throws KernelError.
+ */
+export class Dataplane {
+  readonly capacity: Capacity;
+  readonly #pinDirectory: string;
+  readonly #object: LoadedObject | undefined;
+  readonly #maps: MapDescriptors;
+  #memory: SharedMemory | undefined;
+  #config: ConfigLayout;
+  /** By entry of the `pools` map; the same length throughout. */
+  readonly #pools: (PoolMapping | undefined)[];
+  /** The tunnel device, once attached by this instance. */
+  #device: string | undefined;
+
+  private constructor(pinDirectory: string, maps: MapDescriptors, object?: LoadedObject) {
+    this.#pinDirectory = pinDirectory;
+    this.#object = object;
+    this.#maps = maps;
+    this.capacity = {
+      tunnels: mapInfo(maps.tunnels).maxEntries,
+      owners: mapInfo(maps.owners).maxEntries,
+    };
+    this.#memory = shareMemory(maps, this.capacity);
+    this.#config = readConfig(readElement(maps.config, 0, CONFIG_SIZE), 0);
+    this.#pools = Array.from({ length: MAX_POOLS }, (_, key) =>
+      poolMappingOf(readPool(readElement(maps.pools, key, POOL_SIZE), 0)),
+    );
+  }
+
+  /**
+   * Adopts the maps pinned in `pinDirectory`, or creates and pins them, and loads the programs.
+   * Touches no network device. Mounts bpffs when needed.
+   */
+  static open(options: { pinDirectory: string; capacity: Capacity }): Dataplane {
+    const { pinDirectory, capacity } = options;
+    preparePinDirectory(pinDirectory);
+    const { object, maps } = loadOverMaps(OBJECT_PATH, pinDirectory, capacity);
+    return new Dataplane(pinDirectory, maps, object);
+  }
+
+  /** Adopts pinned maps only, for looking at them; undefined when there are none of this layout. */
+  static read(pinDirectory: string): Dataplane | undefined {
+    const maps = adoptMaps(pinDirectory);
+    return maps && new Dataplane(pinDirectory, maps);
+  }
+
+  /** Takes everything away: links (traffic stops), maps, the device with its routes. In words. */
+  static uninstall(pinDirectory: string, device: string): string[] {
+    const actions = removePins(pinDirectory).map((name) => `removed ${join(pinDirectory, name)}`);
+    try {
+      rmdirSync(pinDirectory);
+    } catch {
+      // The mount point of a bpffs, or not there: neither is in anybody's way.
+    }
+    if (findInterface(device)?.kind === 'tun') {
+      deleteInterface(device);
+      actions.push(`deleted device ${device}`);
+    }
+    return actions;
+  }
+
+  /**
+   * Puts the programs to work: tunnel device, settings, links, and the routes of the pools. What is
+   * there already is updated in place, and no packet is lost; so it is when called again with other
+   * options. Fill the maps first (`reconcile`): packets flow from here on.
+   */
+  attach(options: AttachOptions): { upgraded: boolean; actions: string[] } {
+    const { uplink: uplinkName, localAddress, port, device, mtu } = options;
+    if (!this.#object) throw new Error('This data plane was opened for reading only');
+    const uplink = findInterface(uplinkName);
+    if (!uplink) throw new Error(`There is no interface ${uplinkName} to use as uplink`);
+    if (mtu < SMALLEST_MTU || mtu + OVERHEAD > uplink.mtu)
+      throw new RangeError(
+        `A tunnel MTU of ${mtu} is outside ${SMALLEST_MTU} … ${uplink.mtu - OVERHEAD}, ` +
+          `what ${uplinkName} (MTU ${uplink.mtu}) can carry`,
+      );
+
+    const actions = enableForwarding(uplinkName);
+    const tunnel = ensureTunnelDevice(device, mtu, actions);
+    this.configure({
+      localAddress,
+      localPort: port,
+      uplinkIfindex: uplink.index,
+      tunnelIfindex: tunnel.index,
+      uplinkHeaderLength: uplink.headerLength,
+      tunnelHeaderLength: tunnel.headerLength,
+    });
+    actions.push(`tunnels end at ${formatIpv4(localAddress)}, UDP port ${port} and protocol 41`);
+    const ingress = this.#ensureLink('ingress', uplink.index, uplinkName, actions);
+    const egress = this.#ensureLink('egress', tunnel.index, device, actions);
+    this.#device = device;
+    this.#syncRoutes(actions);
+    return { upgraded: ingress && egress, actions };
+  }
+
+  /** The programs' settings; `attach` calls this with what it finds. */
+  configure(settings: Omit<ConfigLayout, 'layoutVersion' | 'poolCount'>): void {
+    this.#writeConfig({ ...this.#config, ...settings });
+  }
+
+  /** A loaded program's descriptor, for running it over a packet. */
+  programFd(name: 'tunnel_ingress' | 'tunnel_egress'): number {
+    if (!this.#object) throw new Error('This data plane was opened for reading only');
+    return this.#object.programFd(name);
+  }
+
+  /** The pools in the map. */
+  pools(): PoolMapping[] {
+    return this.#pools.filter((pool) => pool !== undefined);
+  }
+
+  /** Replaces the pools, in the map and, when attached, in the kernel's routes to the device. */
+  setPools(pools: readonly PoolMapping[]): void {
+    checkPools(pools, this.capacity);
+    // A pool that stays keeps its entry, so that its packets never find it missing.
+    for (const [key, pool] of this.#pools.entries())
+      if (pool && !pools.some((wanted) => samePool(wanted, pool))) this.#writePool(key, undefined);
+    for (const pool of pools)
+      if (!this.#pools.some((present) => present && samePool(present, pool)))
+        this.#writePool(this.#pools.indexOf(undefined), pool);
+    const poolCount = this.#pools.findLastIndex((pool) => pool !== undefined) + 1;
+    if (poolCount !== this.#config.poolCount) this.#writeConfig({ ...this.#config, poolCount });
+    if (this.#device !== undefined) this.#syncRoutes([]);
+  }
+
+  /**
+   * Attaches the tunnel of `slot`, or moves it. A change of endpoint alone is one 64-bit store.
+   * Counters stay unless `resetCounters`; but a tunnel that is `silentUntilHeard` has not been heard
+   * at a changed endpoint.
+   */
+  put(slot: number, attachment: Attachment, options: { resetCounters?: boolean } = {}): void {
+    const { words, tunnels } = this.#shared();
+    const at = this.#recordAt(slot);
+    const { endpoint, interfaceId, mtu, flags } = recordOf(attachment);
+    const before = readTunnel(tunnels, at);
+    const word = at / 8;
+    const rest = before.interfaceId !== interfaceId || before.mtu !== mtu || before.flags !== flags;
+    const unheard = flags !== 0 && before.endpoint !== endpoint && before.inLastSeen !== 0;
+
+    // Nothing may pass by a record that is half the old and half the new one.
+    if (rest || unheard || options.resetCounters) Atomics.store(words, word, 0n);
+    if (options.resetCounters) {
+      words.fill(0n, word + 1, word + TUNNEL_SIZE / 8);
+    } else if (unheard) {
+      tunnels.setUint32(at + TUNNEL_OFFSET.inLastSeen, 0);
+    }
+    words[word + TUNNEL_OFFSET.interfaceId / 8] = interfaceId;
+    new Uint16Array(tunnels.buffer, at + TUNNEL_OFFSET.mtu, 1)[0] = mtu;
+    new Uint16Array(tunnels.buffer, at + TUNNEL_OFFSET.flags, 1)[0] = flags;
+    Atomics.store(words, word, endpoint);
+  }
+
+  /** Detaches: nothing in, nothing out. The counters stay. */
+  remove(slot: number): void {
+    Atomics.store(this.#shared().words, this.#recordAt(slot) / 8, 0n);
+  }
+
+  /** Says whose the delegated prefix at an owner index is; undefined: nobody's. */
+  setOwner(index: number, slot: number | undefined): void {
+    if (!Number.isInteger(index) || index < 0 || index >= this.capacity.owners)
+      throw new RangeError(`Owner index ${index} is outside 0 … ${this.capacity.owners - 1}`);
+    if (slot !== undefined) this.#recordAt(slot);
+    Atomics.store(this.#shared().owners, index, slot === undefined ? 0 : slot + 1);
+  }
+
+  /** undefined: detached. */
+  attachment(slot: number): Attachment | undefined {
+    return attachmentOf(readTunnel(this.#shared().tunnels, this.#recordAt(slot)));
+  }
+
+  counters(slot: number): TunnelCounters {
+    const record = readTunnel(this.#shared().tunnels, this.#recordAt(slot));
+    return countersOf(record, Date.now(), Number(process.hrtime.bigint()) / 1e6);
+  }
+
+  /** Every outcome, also those that never happened, in the order of layout.h. */
+  outcomes(): OutcomeCount[] {
+    const cpus = possibleCpuCount();
+    return OUTCOME_NAMES.map((outcome, key) => {
+      const counts = readElement(this.#maps.outcomes, key, OUTCOME_COUNT_SIZE * cpus);
+      const total = { outcome, packets: 0n, bytes: 0n };
+      for (let cpu = 0; cpu < cpus; cpu++) {
+        const { packets, bytes } = readOutcomeCount(counts, cpu * OUTCOME_COUNT_SIZE);
+        total.packets += packets;
+        total.bytes += bytes;
+      }
+      return total;
+    });
+  }
+
+  /**
+   * Makes the maps say what is desired, by the fewest writes: what is right already is not touched.
+   * Counts tunnels; throws RangeError, having changed nothing but perhaps pools, when anything
+   * desired is impossible.
+   */
+  reconcile(desired: DesiredState): { put: number; removed: number; kept: number } {
+    const wanted = new Map<number, Attachment>();
+    for (const { slot, attachment } of desired.tunnels) {
+      this.#recordAt(slot);
+      recordOf(attachment);
+      wanted.set(slot, attachment);
+    }
+    const owners = new Uint32Array(this.capacity.owners);
+    for (const { index, slot } of desired.owners) {
+      if (index >= owners.length) throw new RangeError(`Owner index ${index} is out of range`);
+      this.#recordAt(slot);
+      owners[index] = slot + 1;
+    }
+
+    this.setPools(desired.pools);
+    const result = { put: 0, removed: 0, kept: 0 };
+    const { words, tunnels, owners: owned } = this.#shared();
+    for (let slot = 0; slot < this.capacity.tunnels; slot++) {
+      if (words[(slot * TUNNEL_SIZE) / 8] === 0n || wanted.has(slot)) continue;
+      this.remove(slot);
+      result.removed++;
+    }
+    // Prefixes leave their old owners before anybody new is let in.
+    for (let index = 0; index < owners.length; index++)
+      if (owned[index] !== owners[index]) Atomics.store(owned, index, owners[index] ?? 0);
+    for (const [slot, attachment] of wanted) {
+      const present = readTunnel(tunnels, slot * TUNNEL_SIZE);
+      const { endpoint, interfaceId, mtu, flags } = recordOf(attachment);
+      const same =
+        present.endpoint === endpoint &&
+        present.interfaceId === interfaceId &&
+        present.mtu === mtu &&
+        present.flags === flags;
+      if (!same) this.put(slot, attachment);
+      result[same ? 'kept' : 'put']++;
+    }
+    return result;
+  }
+
+  /** Lets go. Pins stay, and traffic flows on. The instance is of no use afterwards. */
+  close(): void {
+    this.#memory?.unmap();
+    this.#memory = undefined;
+    if (this.#object) this.#object.close();
+    else for (const fd of Object.values(this.#maps)) closeSync(fd);
+  }
+
+  #shared(): SharedMemory {
+    if (!this.#memory) throw new Error('This data plane has been closed');
+    return this.#memory;
+  }
+
+  /** Where the record of `slot` begins, in octets. */
+  #recordAt(slot: number): number {
+    if (!Number.isInteger(slot) || slot < 0 || slot >= this.capacity.tunnels)
+      throw new RangeError(`Slot ${slot} is outside 0 … ${this.capacity.tunnels - 1}`);
+    return slot * TUNNEL_SIZE;
+  }
+
+  #writeConfig(config: ConfigLayout): void {
+    const view = new DataView(new ArrayBuffer(CONFIG_SIZE));
+    writeConfig(view, 0, { ...config, layoutVersion: LAYOUT_VERSION });
+    updateMapElement(this.#maps.config, 0, new Uint8Array(view.buffer));
+    this.#config = config;
+  }
+
+  /** An entry is out of use while it is neither the old nor the new pool: a map's values are copied
+   * octet by octet under the eyes of the programs. */
+  #writePool(key: number, pool: PoolMapping | undefined): void {
+    const view = new DataView(new ArrayBuffer(POOL_SIZE));
+    const value = new Uint8Array(view.buffer);
+    if (pool) writePool(view, 0, poolLayoutOf(pool));
+    const kind = value[POOL_OFFSET.kind] ?? POOL_NONE;
+    value[POOL_OFFSET.kind] = POOL_NONE;
+    updateMapElement(this.#maps.pools, key, value);
+    value[POOL_OFFSET.kind] = kind;
+    if (pool) updateMapElement(this.#maps.pools, key, value);
+    this.#pools[key] = pool;
+  }
+
+  /** Whether a link was there and got the program of today. */
+  #ensureLink(
+    direction: 'ingress' | 'egress',
+    index: number,
+    name: string,
+    actions: string[],
+  ): boolean {
+    const path = join(this.#pinDirectory, `${direction}_link`);
+    const program = this.programFd(`tunnel_${direction}`);
+    const existing = openPinned(path);
+    try {
+      if (existing !== undefined && linkInterface(existing) === index) {
+        updateLink(existing, program);
+        actions.push(`replaced the ${direction} program on ${name}`);
+        return true;
+      }
+    } finally {
+      if (existing !== undefined) closeSync(existing);
+    }
+    const link = attachTcx(program, index, direction);
+    pinOver(link, path); // lets go of a link to another interface, or to none
+    closeSync(link);
+    actions.push(`attached the ${direction} program to ${name}`);
+    return false;
+  }
+
+  #syncRoutes(actions: string[]): void {
+    const device = this.#device;
+    if (device === undefined) return;
+    const present = tunnelRoutes(device);
+    const pools = this.pools();
+    const wanted = pools.map(({ prefix }) => formatIpv6Prefix(prefix));
+    for (const { prefix } of pools) {
+      if (present.includes(formatIpv6Prefix(prefix))) continue;
+      addTunnelRoute(device, prefix);
+      actions.push(`routed ${formatIpv6Prefix(prefix)} to ${device}`);
+    }
+    for (const prefix of present) {
+      if (wanted.includes(prefix)) continue;
+      removeTunnelRoute(device, prefix);
+      actions.push(`removed the route of ${prefix} to ${device}`);
+    }
+  }
 }
 
-/** Counts since the slot's counters were last reset; inner octets, without the outer headers. */
-export interface TunnelCounters {
-  inPackets: bigint;
-  inBytes: bigint;
-  outPackets: bigint;
-  outBytes: bigint;
-  /** Unix milliseconds, to about 0.2 s; absent: never. */
-  inLastSeenMs?: number;
-  outLastSeenMs?: number;
+function readElement(fd: number, key: number, octets: number): DataView<ArrayBuffer> {
+  const value = new Uint8Array(octets);
+  readMapElement(fd, key, value);
+  return new DataView(value.buffer);
 }
 
-/** All that the maps should say. */
-export interface DesiredState {
-  pools: readonly PoolMapping[];
-  tunnels: Iterable<{ slot: number; attachment: Attachment }>;
-  owners: Iterable<{ index: number; slot: number }>;
+function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
+  const tunnels = mapMemory(maps.tunnels, capacity.tunnels * TUNNEL_SIZE);
+  const owners = mapMemory(maps.owners, capacity.owners * Uint32Array.BYTES_PER_ELEMENT);
+  return {
+    tunnels: new DataView(tunnels.buffer),
+    words: new BigUint64Array(tunnels.buffer),
+    owners: new Uint32Array(owners.buffer),
+    unmap() {
+      tunnels.unmap();
+      owners.unmap();
+    },
+  };
 }
 
-export interface Capacity {
-  readonly tunnels: number;
-  readonly owners: number;
-}
-
-export interface AttachOptions {
-  /** The interface with the IPv4 side. */
-  readonly uplink: string;
-  readonly localAddress: Ipv4Address;
-  readonly port: number;
-  /** Name of the tunnel device. */
-  readonly device: string;
-  /** Inner MTU of the tunnel device, in octets. */
-  readonly mtu: number;
-}
-
-export type OutcomeName = string;
-
-export interface OutcomeCount {
-  outcome: OutcomeName;
-  packets: bigint;
-  bytes: bigint;
-}
-
-export declare class Dataplane {
-  static open(options: { pinDirectory: string; capacity: Capacity }): Dataplane;
-  static read(pinDirectory: string): Dataplane | undefined;
-  static uninstall(pinDirectory: string, device: string): string[];
-  attach(options: AttachOptions): { upgraded: boolean; actions: string[] };
-  setPools(pools: readonly PoolMapping[]): void;
-  put(slot: number, attachment: Attachment, options?: { resetCounters?: boolean }): void;
-  remove(slot: number): void;
-  setOwner(index: number, slot: number | undefined): void;
-  attachment(slot: number): Attachment | undefined;
-  counters(slot: number): TunnelCounters;
-  outcomes(): OutcomeCount[];
-  reconcile(desired: DesiredState): { put: number; removed: number; kept: number };
-  close(): void;
+function ensureTunnelDevice(name: string, mtu: number, actions: string[]): InterfaceState {
+  const existing = findInterface(name);
+  if (existing && existing.kind !== 'tun')
+    throw new Error(`Interface ${name} exists and is not a TUN device`);
+  if (!existing) {
+    closeSync(openTun(name, true));
+    actions.push(`created device ${name}`);
+  }
+  bringUp(name, mtu);
+  const device = findInterface(name);
+  if (!device) throw new Error(`Device ${name} went away`);
+  return device;
 }

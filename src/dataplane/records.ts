@@ -1,0 +1,161 @@
+// What the maps' values mean: between attachments, pools and counters on one side and the layout's
+// numbers on the other. Pure; it must not know maps, files or the kernel.
+
+import {
+  formatIpv6Prefix,
+  type Ipv4Endpoint,
+  type Ipv6Prefix,
+  positionCount,
+  prefixesOverlap,
+} from '../address.ts';
+import type {
+  Attachment,
+  Capacity,
+  Encapsulation,
+  PoolMapping,
+  TunnelCounters,
+} from './contract.ts';
+import {
+  ENCAPSULATION_V6UDPV4,
+  ENCAPSULATION_V6V4,
+  ENDPOINT_ENCAPSULATION_SHIFT,
+  ENDPOINT_PORT_SHIFT,
+  GATEWAY_INTERFACE_ID,
+  MAX_POOLS,
+  POOL_DELEGATION,
+  POOL_LINK,
+  type PoolLayout,
+  TICK_SHIFT,
+  TUNNEL_SILENT_UNTIL_HEARD,
+  type TunnelLayout,
+} from './layout.gen.ts';
+
+/** IPv6 on a link of less is not IPv6 (RFC 8200, 5). */
+export const SMALLEST_MTU = 1280;
+const LARGEST_MTU = 65535;
+
+/** The 64 bits of layout.h's endpoint; never 0. */
+export function endpointValue(
+  encapsulation: Encapsulation,
+  { address, port }: Ipv4Endpoint,
+): bigint {
+  const kind = encapsulation === 'v6udpv4' ? ENCAPSULATION_V6UDPV4 : ENCAPSULATION_V6V4;
+  return (
+    BigInt(address) |
+    (BigInt(port) << BigInt(ENDPOINT_PORT_SHIFT)) |
+    (BigInt(kind) << BigInt(ENDPOINT_ENCAPSULATION_SHIFT))
+  );
+}
+
+/** The part of a record that user space decides. Throws RangeError when it cannot be true. */
+export function recordOf(
+  attachment: Attachment,
+): Pick<TunnelLayout, 'endpoint' | 'interfaceId' | 'mtu' | 'flags'> {
+  const { encapsulation, client, interfaceId, mtu, silentUntilHeard } = attachment;
+  if ((encapsulation === 'v6v4') !== (client.port === 0))
+    throw new RangeError(`Port ${client.port} does not go with ${encapsulation}`);
+  if (mtu !== 0 && (mtu < SMALLEST_MTU || mtu > LARGEST_MTU))
+    throw new RangeError(`A tunnel's MTU is 0 or ${SMALLEST_MTU} … ${LARGEST_MTU}, not ${mtu}`);
+  if (interfaceId === BigInt(GATEWAY_INTERFACE_ID))
+    throw new RangeError('The interface identifier is the gateway’s');
+  return {
+    endpoint: endpointValue(encapsulation, client),
+    interfaceId,
+    mtu,
+    flags: silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0,
+  };
+}
+
+/** undefined: detached. */
+export function attachmentOf(record: TunnelLayout): Attachment | undefined {
+  const { endpoint, interfaceId, mtu, flags } = record;
+  if (endpoint === 0n) return undefined;
+  const kind = Number(endpoint >> BigInt(ENDPOINT_ENCAPSULATION_SHIFT));
+  return {
+    encapsulation: kind === ENCAPSULATION_V6UDPV4 ? 'v6udpv4' : 'v6v4',
+    client: {
+      address: Number(endpoint & 0xffffffffn),
+      port: Number((endpoint >> BigInt(ENDPOINT_PORT_SHIFT)) & 0xffffn),
+    },
+    interfaceId,
+    mtu,
+    ...((flags & TUNNEL_SILENT_UNTIL_HEARD) !== 0 && { silentUntilHeard: true }),
+  };
+}
+
+export function countersOf(
+  record: TunnelLayout,
+  nowMs: number,
+  monotonicMs: number,
+): TunnelCounters {
+  const { inPackets, inBytes, outPackets, outBytes, inLastSeen, outLastSeen } = record;
+  const counters: TunnelCounters = { inPackets, inBytes, outPackets, outBytes };
+  if (inLastSeen !== 0) counters.inLastSeenMs = tickToUnixMs(inLastSeen, nowMs, monotonicMs);
+  if (outLastSeen !== 0) counters.outLastSeenMs = tickToUnixMs(outLastSeen, nowMs, monotonicMs);
+  return counters;
+}
+
+/** `monotonicMs`: what CLOCK_MONOTONIC says at `nowMs`. */
+export function tickToUnixMs(tick: number, nowMs: number, monotonicMs: number): number {
+  const ageMs = monotonicMs - (tick * 2 ** TICK_SHIFT) / 1e6;
+  return Math.round(nowMs - Math.max(0, ageMs));
+}
+
+export function poolLayoutOf(pool: PoolMapping): PoolLayout {
+  return {
+    network: pool.prefix.address >> 64n,
+    firstIndex: pool.firstIndex,
+    count: positionCount(pool.prefix, pool.positionLength),
+    prefixLength: pool.prefix.length,
+    positionLength: pool.positionLength,
+    kind: pool.purpose === 'link' ? POOL_LINK : POOL_DELEGATION,
+  };
+}
+
+/** undefined: an unused entry. */
+export function poolMappingOf(layout: PoolLayout): PoolMapping | undefined {
+  if (layout.kind !== POOL_LINK && layout.kind !== POOL_DELEGATION) return undefined;
+  const prefix: Ipv6Prefix = { address: layout.network << 64n, length: layout.prefixLength };
+  return {
+    purpose: layout.kind === POOL_LINK ? 'link' : 'delegation',
+    prefix,
+    positionLength: layout.positionLength,
+    firstIndex: layout.firstIndex,
+  };
+}
+
+export function samePool(a: PoolMapping, b: PoolMapping): boolean {
+  return (
+    a.purpose === b.purpose &&
+    a.prefix.address === b.prefix.address &&
+    a.prefix.length === b.prefix.length &&
+    a.positionLength === b.positionLength &&
+    a.firstIndex === b.firstIndex
+  );
+}
+
+/** Throws RangeError for pools that the kernel's lookup could not keep apart or would overrun. */
+export function checkPools(pools: readonly PoolMapping[], capacity: Capacity): void {
+  if (pools.length > MAX_POOLS)
+    throw new RangeError(`${pools.length} pools are more than the ${MAX_POOLS} there is room for`);
+  for (const [index, pool] of pools.entries()) {
+    const { purpose, prefix, positionLength, firstIndex } = pool;
+    const name = `${purpose} pool ${formatIpv6Prefix(prefix)}`;
+    if (prefix.length < 1 || positionLength > 64 || positionLength < prefix.length)
+      throw new RangeError(`The ${name} cannot have positions of /${positionLength}`);
+    if (purpose === 'link' && positionLength !== 64)
+      throw new RangeError(`The ${name}: every link is a /64`);
+    const last = firstIndex + positionCount(prefix, positionLength);
+    const room = purpose === 'link' ? capacity.tunnels : capacity.owners;
+    if (firstIndex < 0 || last > room)
+      throw new RangeError(`The ${name} ends at index ${last}, beyond the capacity of ${room}`);
+    for (const other of pools.slice(index + 1)) {
+      const otherName = formatIpv6Prefix(other.prefix);
+      if (prefixesOverlap(prefix, other.prefix))
+        throw new RangeError(`The ${name} overlaps ${otherName}`);
+      const otherLast = other.firstIndex + positionCount(other.prefix, other.positionLength);
+      if (purpose === other.purpose && firstIndex < otherLast && other.firstIndex < last)
+        throw new RangeError(`The ${name} shares indices with ${otherName}`);
+    }
+  }
+}
