@@ -26,7 +26,9 @@ export interface SqliteOptions {
   /** Make the file when it is missing. A server that lost its database must not start empty. */
   readonly create: boolean;
   /** How long a write waits for another process's write; default 5000. */
-  readonly patienceMs?: number;
+  readonly patienceMs?: number | undefined;
+  /** See {@link Store.open}. */
+  readonly changesKept?: number | undefined;
 }
 
 /** Opens (and migrates) the database; rejects with StoreError. Close it with `store.close()`. */
@@ -39,7 +41,10 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
   // AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again.
-  return Store.open({ dialect, identity: (column) => column.primaryKey().autoIncrement() });
+  return Store.open(
+    { dialect, identity: (column) => column.primaryKey().autoIncrement() },
+    options.changesKept,
+  );
 }
 
 const DEFAULT_PATIENCE_MS = 5000;

@@ -5,6 +5,7 @@
 import { type Dialect, Kysely } from 'kysely';
 import { formatIpv6Prefix, type Ipv6Prefix, positionCount, prefixesOverlap } from '../address.ts';
 import { appendChange, type ChangesSince, latestChangeId, readChanges } from './changes.ts';
+import { StoreError } from './error.ts';
 import {
   type IdentityColumn,
   migrate,
@@ -80,19 +81,22 @@ export interface Ownership {
   readonly slot: number;
 }
 
-/** How many changes a follower may be behind before it has to look at everything. */
 const CHANGES_KEPT = 100_000;
 
 export class Store {
-  readonly #db: Kysely<Tables>;
+  readonly #kysely: Kysely<Tables>;
   readonly #changesKept: number;
+  #closed = false;
 
   private constructor(db: Kysely<Tables>, changesKept: number) {
-    this.#db = db;
+    this.#kysely = db;
     this.#changesKept = changesKept;
   }
 
-  /** Brings the schema up to date first. */
+  /**
+   * Brings the schema up to date first. `changesKept`: how many changes a follower may be behind
+   * before it has to look at everything.
+   */
   static async open(backend: Backend, changesKept = CHANGES_KEPT): Promise<Store> {
     const db = new Kysely<Tables>({ dialect: backend.dialect });
     try {
@@ -105,7 +109,13 @@ export class Store {
   }
 
   async close(): Promise<void> {
-    await this.#db.destroy();
+    this.#closed = true;
+    await this.#kysely.destroy();
+  }
+
+  get #db(): Kysely<Tables> {
+    if (this.#closed) throw new StoreError('closed', 'the store was closed');
+    return this.#kysely;
   }
 
   // Settings

@@ -414,6 +414,22 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         }
       });
 
+      it('tells a follower that was away too long to look at everything', async () => {
+        const start = await store.latestChangeId();
+        const kept = 100;
+        const short = await openStore(database.location, kept);
+        try {
+          const userId = await addUser(short, 'ada');
+          for (let i = 0; i < 1100; i++) await short.setUserSecret(userId, `secret ${i}`, NOW);
+          const latestId = await store.latestChangeId();
+          assert.deepEqual(await store.changesSince(start), { complete: false, latestId });
+          const recent = await store.changesSince(latestId - kept);
+          assert.equal(recent.complete && recent.changes.length, kept);
+        } finally {
+          await short.close();
+        }
+      });
+
       it('says nothing of an act that was refused', async () => {
         const pool = await addLinks(store, '2001:db8::/63');
         const delegations = await addDelegations(store);
