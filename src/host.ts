@@ -80,3 +80,37 @@ export function kernelIsRecentEnough(version = kernelVersion()): boolean {
     (version.major === REQUIRED_KERNEL.major && version.minor >= REQUIRED_KERNEL.minor)
   );
 }
+
+/** The interface of the IPv6 default route. */
+export function ipv6DefaultRoute(): string | undefined {
+  const routes = ipJson('-6', 'route', 'show', 'default') as {
+    dev?: string;
+    nexthops?: { dev?: string }[];
+  }[];
+  return routes[0]?.dev ?? routes[0]?.nexthops?.[0]?.dev;
+}
+
+/** nftables chains that hook forwarding and drop by default; undefined without nftables. */
+export function rulesThatDropForwarding(): string[] | undefined {
+  let printed: string;
+  try {
+    printed = execFileSync('nft', ['-j', 'list', 'chains'], { encoding: 'utf8', stdio: 'pipe' });
+  } catch {
+    return undefined;
+  }
+  interface Chain {
+    family: string;
+    table: string;
+    name: string;
+    hook?: string;
+    policy?: string;
+  }
+  const { nftables } = JSON.parse(printed) as { nftables: { chain?: Chain }[] };
+  return nftables
+    .map(({ chain }) => chain)
+    .filter((chain) => chain !== undefined)
+    .filter(
+      ({ family, hook, policy }) => hook === 'forward' && policy === 'drop' && family !== 'ip',
+    )
+    .map(({ family, table, name }) => `${family} ${table} ${name}`);
+}
