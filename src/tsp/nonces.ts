@@ -1,5 +1,5 @@
-// DIGEST-MD5 nonces that need no memory until they come back: each carries its time and a keyed MAC
-// (HMAC-SHA256) over time, client address and port. Who returns one has shown that they receive at
+// DIGEST-MD5 nonces that need no memory until they come back: each carries its time, a number and a
+// keyed MAC (HMAC-SHA256) over these, client address and port. Who returns one has shown that they receive at
 // that address. Only returned nonces are remembered, so that each works once.
 
 import { createHmac } from 'node:crypto';
@@ -9,8 +9,11 @@ import { equalOctets } from './sasl.ts';
 export type NonceVerdict = 'fresh' | 'used' | 'foreign' | 'full';
 
 const TIME_OCTETS = 6;
+/** Tells the nonces of one millisecond apart. */
+const COUNT_OCTETS = 2;
+const STAMP_OCTETS = TIME_OCTETS + COUNT_OCTETS;
 const MAC_OCTETS = 16;
-const TEXT_LENGTH = Math.ceil(((TIME_OCTETS + MAC_OCTETS) * 4) / 3);
+const TEXT_LENGTH = ((STAMP_OCTETS + MAC_OCTETS) * 4) / 3;
 
 export class Nonces {
   readonly #key: Uint8Array;
@@ -18,6 +21,7 @@ export class Nonces {
   readonly #capacity: number;
   /** Returned nonces and when each may be forgotten, earliest first. */
   readonly #used = new Map<string, number>();
+  #count = 0;
 
   /**
    * `key` is secret; whoever keeps it over a restart must also keep a clock that does not go back.
@@ -29,23 +33,25 @@ export class Nonces {
     this.#capacity = capacity;
   }
 
-  /** 30 characters of base64url: no comma, no quote, no padding. */
+  /** 32 characters of base64url: no comma, no quote, no padding. */
   issue(client: Endpoint, nowMs: number): string {
-    const time = Buffer.alloc(TIME_OCTETS);
-    time.writeUIntBE(Math.floor(nowMs) % 2 ** 48, 0, TIME_OCTETS);
-    return this.#text(time, client);
+    this.#count = (this.#count + 1) % 2 ** 16;
+    const stamp = Buffer.alloc(STAMP_OCTETS);
+    stamp.writeUIntBE(Math.floor(nowMs) % 2 ** 48, 0, TIME_OCTETS);
+    stamp.writeUInt16BE(this.#count, TIME_OCTETS);
+    return this.#text(stamp, client);
   }
 
   /** `foreign`: not ours, not this client's, or too old. Changes nothing. */
   check(nonce: string, client: Endpoint, nowMs: number): NonceVerdict {
     if (nonce.length !== TEXT_LENGTH) return 'foreign';
-    const time = Buffer.from(nonce, 'base64url').subarray(0, TIME_OCTETS);
-    if (time.length !== TIME_OCTETS) return 'foreign';
-    // The whole text is compared: base64 can write the same octets in several ways, and each
-    // of them would be another key in the set of used ones.
-    const genuine = this.#text(time, client);
+    const stamp = Buffer.from(nonce, 'base64url').subarray(0, STAMP_OCTETS);
+    if (stamp.length !== STAMP_OCTETS) return 'foreign';
+    // The texts are compared, not the octets: another spelling of the same octets would be another
+    // key in the set of used ones.
+    const genuine = this.#text(stamp, client);
     if (!equalOctets(Buffer.from(genuine), Buffer.from(nonce))) return 'foreign';
-    const ageMs = Math.floor(nowMs) - time.readUIntBE(0, TIME_OCTETS);
+    const ageMs = Math.floor(nowMs) - stamp.readUIntBE(0, TIME_OCTETS);
     if (ageMs < 0 || ageMs > this.#lifetimeMs) return 'foreign';
     this.#forget(nowMs);
     if (this.#used.has(nonce)) return 'used';
@@ -57,13 +63,13 @@ export class Nonces {
     this.#used.set(nonce, nowMs + this.#lifetimeMs);
   }
 
-  #text(time: Uint8Array, client: Endpoint): string {
+  #text(stamp: Uint8Array, client: Endpoint): string {
     const mac = createHmac('sha256', this.#key)
-      .update(time)
+      .update(stamp)
       .update(formatEndpoint(client))
       .digest()
       .subarray(0, MAC_OCTETS);
-    return Buffer.concat([time, mac]).toString('base64url');
+    return Buffer.concat([stamp, mac]).toString('base64url');
   }
 
   #forget(nowMs: number): void {

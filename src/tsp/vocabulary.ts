@@ -71,7 +71,8 @@ export function readTunnelInfo(body: Uint8Array): TunnelInfo | undefined {
     clientIpv6,
     ...(domainName ? { domainName } : {}),
     ...(prefix ? { prefix } : {}),
-    ...(intervalSeconds && keepaliveAddress
+    // Pinging `::` would be pinging oneself.
+    ...(intervalSeconds && keepaliveAddress !== undefined && keepaliveAddress !== 0n
       ? { keepalive: { intervalSeconds, address: keepaliveAddress } }
       : {}),
     ...(resolver === undefined ? {} : { resolver }),
