@@ -24,10 +24,13 @@ import {
   type OpenResult,
   openTunnel,
   setTunnelState,
+  standingTunnel,
   type TunnelRequest,
 } from './tunnel-acts.ts';
 import {
+  type AttachedTunnel,
   parseStoredPrefix,
+  readAttached,
   readAttachedAfter,
   readTunnel,
   readTunnelsAfter,
@@ -289,6 +292,9 @@ export class Store {
 
   /** A refusal leaves nothing behind. */
   async openTunnel(request: TunnelRequest, nowMs: number): Promise<OpenResult> {
+    // Most logins come back to what they had: nothing is written and nothing locked then.
+    const standing = await standingTunnel(this.#db, request);
+    if (standing) return standing;
     return this.#actOrUndo(nowMs, (act) => openTunnel(act, request));
   }
 
@@ -319,8 +325,13 @@ export class Store {
     return readTunnelsAfter(this.#db, afterId, limit);
   }
 
+  /** The tunnel in a slot, if it has a client. */
+  async attached(slot: number): Promise<AttachedTunnel | undefined> {
+    return readAttached(this.#db, slot);
+  }
+
   /** The next `limit` tunnels that have a client, after the id. */
-  async attachedAfter(afterId: number, limit: number): Promise<readonly Tunnel[]> {
+  async attachedAfter(afterId: number, limit: number): Promise<readonly AttachedTunnel[]> {
     return readAttachedAfter(this.#db, afterId, limit);
   }
 

@@ -4,7 +4,7 @@
 
 import type { Ipv4Endpoint } from '../address.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
-import type { ChangeKind, Encapsulation, Writer } from './schema.ts';
+import type { ChangeKind, Encapsulation, Reader, Writer } from './schema.ts';
 import { readTunnel, type Tunnel } from './tunnels.ts';
 
 /** One transaction under way. */
@@ -48,8 +48,8 @@ export interface AttachRequest {
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
   readonly client: Ipv4Endpoint;
-  /** Whether a tunnel that is attached at this endpoint has to make room. */
-  readonly displace: boolean;
+  /** Which tunnels that are attached at this endpoint have to make room. */
+  readonly displaces: 'any' | 'anonymous' | 'none';
   readonly expiresAtMs: number | undefined;
 }
 
@@ -63,16 +63,30 @@ export type AttachResult =
   | { readonly ok: true; readonly tunnel: Tunnel; readonly displacedTunnelId: number | undefined }
   | { readonly ok: false; readonly refusal: AttachRefusal };
 
+/** What {@link openTunnel} would answer without writing; undefined: it has to write. */
+export async function standingTunnel(
+  db: Reader,
+  request: TunnelRequest,
+): Promise<OpenResult | undefined> {
+  const refusal = await userRefusal(db, request.userId);
+  if (refusal) return { ok: false, refusal };
+  const tunnel = await findTunnel(db, request);
+  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  const stands =
+    tunnel &&
+    (tunnel.delegation !== undefined || request.delegationPools.length === 0) &&
+    tunnel.keepaliveSeconds === request.keepaliveSeconds &&
+    tunnel.lifetimeSeconds === request.lifetimeSeconds &&
+    tunnel.requestedPrefixLength === request.requestedPrefixLength;
+  return stands ? { ok: true, tunnel } : undefined;
+}
+
 /** Finds or makes the tunnel. A refusal leaves nothing behind only if the transaction is undone. */
 export async function openTunnel(act: Act, request: TunnelRequest): Promise<OpenResult> {
   const { tx, changed } = act;
-  const refusal = await userRefusal(tx, request.userId);
-  if (refusal) return { ok: false, refusal };
-  let tunnel = await readTunnel(tx, ownerKey(request));
-  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
-
-  // The endpoint's tunnel may be a user's: an anonymous client gets one of its own then.
-  if (request.userId === undefined && tunnel?.user) tunnel = undefined;
+  const standing = await standingTunnel(tx, request);
+  if (standing) return standing;
+  const tunnel = await findTunnel(tx, request);
   const tunnelId = tunnel?.id ?? (await makeTunnel(act, request));
   if (tunnelId === undefined) return { ok: false, refusal: 'no-free-tunnel' };
 
@@ -94,14 +108,12 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
   return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
 }
 
-/** Whose tunnel a request is about: the user's one, or the anonymous one at the endpoint. */
-export function ownerKey(request: {
-  readonly userId: number | undefined;
-  readonly encapsulation: Encapsulation;
-  readonly client: Ipv4Endpoint;
-}) {
+/** The user's tunnel, or the anonymous one at the endpoint. */
+async function findTunnel(db: Reader, request: TunnelRequest): Promise<Tunnel | undefined> {
   const { userId, encapsulation, client } = request;
-  return userId === undefined ? { encapsulation, client } : { userId };
+  if (userId !== undefined) return readTunnel(db, { userId });
+  const occupant = await readTunnel(db, { encapsulation, client });
+  return occupant?.user ? undefined : occupant;
 }
 
 async function makeTunnel(act: Act, request: TunnelRequest): Promise<number | undefined> {
@@ -139,7 +151,9 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
 
   const occupant = await readTunnel(tx, { encapsulation, client });
   if (occupant && occupant.id !== tunnelId) {
-    if (!request.displace) return { ok: false, refusal: 'address-in-use' };
+    const yields =
+      request.displaces === 'any' || (request.displaces === 'anonymous' && !occupant.user);
+    if (!yields) return { ok: false, refusal: 'address-in-use' };
     // An anonymous tunnel without a client is nobody's: no login leads back to it.
     if (occupant.user) await detachTunnel(act, occupant);
     else await closeTunnel(act, occupant);
@@ -202,11 +216,11 @@ export async function setTunnelState(
 }
 
 async function userRefusal(
-  tx: Writer,
+  db: Reader,
   userId: number | undefined,
 ): Promise<'no-such-user' | 'user-disabled' | undefined> {
   if (userId === undefined) return undefined;
-  const user = await tx
+  const user = await db
     .selectFrom('users')
     .select('disabled_at_ms')
     .where('id', '=', userId)

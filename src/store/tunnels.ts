@@ -70,18 +70,74 @@ export async function readTunnelsAfter(
   return rows.map(toTunnel);
 }
 
-/** The next `limit` tunnels that have a client, after the id. */
+/** The tunnel in a slot, if it has a client; and nothing that the data plane does not need. */
+export interface AttachedTunnel {
+  readonly id: number;
+  readonly slot: number;
+  readonly anonymous: boolean;
+  readonly interfaceId: bigint;
+  readonly keepaliveSeconds: number;
+  readonly createdAtMs: number;
+  readonly attachment: TunnelAttachment;
+}
+
+export async function readAttached(db: Reader, slot: number): Promise<AttachedTunnel | undefined> {
+  const row = await attached(db).where('tunnels.slot', '=', slot).executeTakeFirst();
+  return row && toAttached(row);
+}
+
+/** The next `limit` of them after the tunnel id. */
 export async function readAttachedAfter(
   db: Reader,
   afterId: number,
   limit: number,
-): Promise<readonly Tunnel[]> {
-  const rows = await joined(db)
+): Promise<readonly AttachedTunnel[]> {
+  const rows = await attached(db)
     .where('attachments.tunnel_id', '>', afterId)
     .orderBy('attachments.tunnel_id')
     .limit(limit)
     .execute();
-  return rows.map(toTunnel);
+  return rows.map(toAttached);
+}
+
+function attached(db: Reader) {
+  return db
+    .selectFrom('attachments')
+    .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
+    .select([
+      'tunnels.id',
+      'tunnels.slot',
+      'tunnels.user_id',
+      'tunnels.interface_id',
+      'tunnels.keepalive_seconds',
+      'tunnels.created_at_ms',
+      'attachments.encapsulation',
+      'attachments.client_address',
+      'attachments.client_port',
+      'attachments.attached_at_ms',
+    ]);
+}
+
+function toAttached(
+  row: Awaited<ReturnType<ReturnType<typeof attached>['execute']>>[number],
+): AttachedTunnel {
+  return {
+    id: row.id,
+    slot: row.slot,
+    anonymous: row.user_id === null,
+    interfaceId: parseInterfaceId(row.interface_id),
+    keepaliveSeconds: row.keepalive_seconds,
+    createdAtMs: row.created_at_ms,
+    attachment: {
+      encapsulation: row.encapsulation,
+      client: { address: row.client_address, port: row.client_port },
+      attachedAtMs: row.attached_at_ms,
+    },
+  };
+}
+
+function parseInterfaceId(text: string): bigint {
+  return BigInt(`0x${text}`);
 }
 
 export function parseStoredPrefix(text: string): Ipv6Prefix {
@@ -139,7 +195,7 @@ function toTunnel(row: Row): Tunnel {
     user: row.user_id === null ? undefined : { id: row.user_id, name: row.user_name ?? '' },
     slot: row.slot,
     link: prefixAt(parseStoredPrefix(row.link_prefix), row.link_length, row.link_position),
-    interfaceId: BigInt(`0x${row.interface_id}`),
+    interfaceId: parseInterfaceId(row.interface_id),
     delegation:
       row.delegation_prefix === null ||
       row.delegation_length === null ||

@@ -250,13 +250,17 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
       const home = { encapsulation: 'v6udpv4', client: at('192.0.2.1', 40_000) } as const;
       const away = { encapsulation: 'v6udpv4', client: at('198.51.100.1', 40_000) } as const;
 
-      async function attach(tunnel: Tunnel, where: typeof home | typeof away, displace = false) {
+      async function attach(
+        tunnel: Tunnel,
+        where: typeof home | typeof away,
+        displaces: 'any' | 'anonymous' | 'none' = 'none',
+      ) {
         return store.attachTunnel(
           {
             tunnelId: tunnel.id,
             userId: tunnel.user?.id,
             ...where,
-            displace,
+            displaces,
             expiresAtMs: undefined,
           },
           NOW,
@@ -287,10 +291,20 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const bob = await tunnelOf('bob');
         await attach(ada, home);
         assert.deepEqual(await attach(bob, home), { ok: false, refusal: 'address-in-use' });
-        const taken = await attach(bob, home, true);
+        const taken = await attach(bob, home, 'any');
         assert.equal(taken.ok && taken.displacedTunnelId, ada.id);
         assert.equal((await store.tunnel({ tunnelId: ada.id }))?.attachment, undefined);
         assert.equal((await store.tunnel(home))?.id, bob.id);
+      });
+
+      it('displaces only an anonymous tunnel when told so', async () => {
+        const ada = await tunnelOf('ada');
+        const bob = await tunnelOf('bob');
+        const guest = opened(await store.openTunnel(request(await store.pools(), away), NOW));
+        await attach(ada, home);
+        await attach(guest, away);
+        assert.equal((await attach(bob, home, 'anonymous')).ok, false);
+        assert.equal((await attach(bob, away, 'anonymous')).ok, true);
       });
 
       it('closes an anonymous tunnel that is displaced, since no login leads back to it', async () => {
@@ -298,7 +312,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const pools = await store.pools();
         const guest = opened(await store.openTunnel(request(pools, {}), NOW));
         await attach(guest, home);
-        await attach(bob, home, true);
+        await attach(bob, home, 'any');
         assert.equal(await store.tunnel({ tunnelId: guest.id }), undefined);
       });
 
@@ -307,7 +321,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const bob = await tunnelOf('bob');
         for (const userId of [bob.user!.id, undefined]) {
           const result = await store.attachTunnel(
-            { tunnelId: ada.id, userId, ...home, displace: true, expiresAtMs: undefined },
+            { tunnelId: ada.id, userId, ...home, displaces: 'any', expiresAtMs: undefined },
             NOW,
           );
           assert.deepEqual(result, { ok: false, refusal: 'no-such-tunnel' });
@@ -367,7 +381,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const attached = await store.attachedAfter(0, 2);
         const rest = await store.attachedAfter(attached[1]!.id, 2);
         assert.deepEqual(
-          [...attached, ...rest].map((tunnel) => tunnel.attachment?.client.port),
+          [...attached, ...rest].map((tunnel) => tunnel.attachment.client.port),
           [0, 2, 4],
         );
         assert.deepEqual(await store.ownershipsFrom(delegations, 0, 3), expected.slice(0, 3));
