@@ -40,8 +40,6 @@ import { readBrokers, readTunnelInfo, writeAction, writeCreate } from './vocabul
 export const VERSIONS = ['2.0.2', '2.0.1', '2.0.0'] as const;
 export type Version = (typeof VERSIONS)[number];
 
-/** gogoc's; some old servers tell signalling from data only with sequences that begin here. */
-const FIRST_SEQUENCE = 240;
 /** Empty packets in a row that may ask for one more piece of an answer. */
 const MAX_FETCHES = 8;
 
@@ -62,7 +60,7 @@ export interface ClientSettings {
   readonly prefixLength?: number;
   /** Fresh random text without quotes, for DIGEST-MD5. */
   readonly cnonce: string;
-  /** A random 32-bit number that spreads the keepalives. */
+  /** A random 32-bit number: where the sequences begin, and how the keepalives are spread. */
   readonly jitterSeed: number;
 }
 
@@ -121,12 +119,13 @@ export class ClientSession {
   #situation: Situation = { name: 'idle' };
   /** The message without an answer, and where its sequence stands. */
   #outstanding: string | undefined;
-  #sequence = FIRST_SEQUENCE - 1;
+  #sequence: number;
   #firstSentMs = 0;
   #keepalive: KeepaliveTimer | undefined;
 
   constructor(settings: ClientSettings) {
     this.#settings = settings;
+    this.#sequence = firstSequence(settings.jitterSeed) - 1;
   }
 
   /** Never throws. After `ended` nothing has any effect. */
@@ -391,6 +390,15 @@ function refusal(answer: string, during: ClientStage): Move {
   }
   if (code === STATUS.authenticationFailed) return end({ reason: 'authentication-refused', text });
   return end({ reason: 'refused', during, status: code % REDIRECT_OFFSET, text });
+}
+
+/**
+ * Unpredictable, so that nobody off the path can answer for the server and nothing late from an
+ * earlier session is taken for an answer. It ends in F0 because some old servers look for the
+ * marker in the last octet.
+ */
+function firstSequence(seed: number): number {
+  return (seed & 0xfffff) * 256 + 0xf0;
 }
 
 function stageOf({ name }: Situation): ClientStage {
