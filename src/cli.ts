@@ -1,0 +1,47 @@
+// The `sixway` command: its sub-commands, and the one place where failures become a line on the
+// terminal and an exit code. What the sub-commands do is in cli/.
+
+import { Command } from 'commander';
+import { addConnectCommand } from './cli/connect.ts';
+import { addMachineCommands } from './cli/machine.ts';
+import { CommandFailed } from './cli/output.ts';
+import { addPoolCommands } from './cli/pools.ts';
+import { addTunnelCommands } from './cli/tunnels.ts';
+import { addUserCommands } from './cli/users.ts';
+import { Unusable } from './parts.ts';
+import { StoreError } from './store/error.ts';
+
+const program = new Command('sixway')
+  .description('IPv6 tunnel broker: TSP signalling (RFC 5572), eBPF data plane')
+  .version('0.1.0')
+  .showHelpAfterError()
+  .configureHelp({ sortSubcommands: false });
+
+addMachineCommands(program);
+addUserCommands(program);
+addPoolCommands(program);
+addTunnelCommands(program);
+addConnectCommand(program);
+
+// A reader that closes early (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!isExpected(error)) throw error;
+  console.error(`sixway: ${error.message}`);
+  process.exitCode = 1;
+}
+
+/** Failures that the person at the terminal can do something about; others show their stack. */
+function isExpected(error: unknown): error is Error {
+  return (
+    error instanceof CommandFailed ||
+    error instanceof Unusable ||
+    error instanceof StoreError ||
+    (error instanceof Error && error.name === 'KernelError')
+  );
+}

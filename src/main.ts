@@ -1,0 +1,173 @@
+// `serve`: builds the broker's parts in order, joins them, and takes them down again. The socket
+// comes first, so that a second broker on the same port stops before it touches the kernel.
+
+import { randomBytes } from 'node:crypto';
+import { type Logger, pino } from 'pino';
+import { formatIpv4, formatIpv6Prefix, type Ipv4Address, parseIpv4, parseIpv6 } from './address.ts';
+import { Broker } from './broker/broker.ts';
+import type { Config } from './config.ts';
+import { Dataplane } from './dataplane/dataplane.ts';
+import {
+  defaultUplink,
+  enableForwarding,
+  ipv4AddressesOf,
+  kernelIsRecentEnough,
+  kernelVersion,
+  REQUIRED_KERNEL,
+} from './host.ts';
+import { Metrics } from './metrics.ts';
+import { openAccounts, Unusable } from './parts.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
+import { bindTsp, TspListener } from './tsp-server.ts';
+
+export interface Running {
+  /** Lets go in order. Programs and maps stay: traffic flows on. */
+  stop(): Promise<void>;
+}
+
+/** `say` gets what was done, line by line, for the person at the terminal. */
+export async function serve(config: Config, say: (line: string) => void): Promise<Running> {
+  if (!kernelIsRecentEnough()) {
+    const { major, minor } = kernelVersion();
+    throw new Unusable(
+      `this kernel is ${major}.${minor}; the data plane needs ` +
+        `${REQUIRED_KERNEL.major}.${REQUIRED_KERNEL.minor} or later`,
+    );
+  }
+  const log = pino({ level: config.server.logLevel, base: null });
+  const uplink = chooseUplink(config);
+  const address = chooseAddress(config, uplink);
+  const { port } = config.tsp;
+  const socket = await bindTsp(address, port).catch((error: NodeJS.ErrnoException) => {
+    throw new Unusable(explainBind(error, address, port));
+  });
+  say(`Listening for TSP on UDP ${formatIpv4(address)}:${port}, interface ${uplink}`);
+
+  const store = await openSqliteStore({ file: config.store.database, create: true });
+  const accounts = await openAccounts(config, store);
+  const { realm } = accounts;
+  say(`Users, pools and tunnels are in ${config.store.database}; the realm is ${realm}`);
+
+  const dataplane = Dataplane.open({
+    pinDirectory: config.dataplane.pinDirectory,
+    capacity: {
+      tunnels: config.dataplane.maxTunnels,
+      owners: config.dataplane.maxDelegations,
+    },
+  });
+  if (config.server.manageSysctls) for (const action of enableForwarding(uplink)) say(action);
+  const { device, pinDirectory } = config.dataplane;
+  const { mtu } = config.tunnel;
+  const attached = dataplane.attach({ uplink, localAddress: address, port, device, mtu });
+  for (const action of attached.actions) say(action);
+
+  const broker = await Broker.start({
+    store,
+    dataplane,
+    accounts,
+    policy: {
+      keepaliveSeconds: config.tunnel.keepaliveSeconds,
+      anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
+    },
+    log: (message, error) => log.error({ error }, message),
+  });
+  const { reconciled } = broker;
+  say(
+    `The kernel's maps in ${pinDirectory} agree with the store: ` +
+      `${reconciled.kept} tunnels kept, ${reconciled.put} put, ${reconciled.removed} removed`,
+  );
+
+  const metrics = new Metrics({
+    outcomes: () => dataplane.outcomes(),
+    sessions: () => listener.sessionCount,
+  });
+  const listener = new TspListener(socket, {
+    address,
+    realm,
+    mechanisms: config.tsp.mechanisms,
+    maxSessions: config.tsp.maxSessions,
+    resolver: parseIpv6(config.tunnel.resolver) ?? 0n,
+    nonceKey: randomBytes(32),
+    broker,
+    metrics,
+    log,
+  });
+  const page = await serveMetrics(config, metrics, log, say);
+  await sayWhatIsMissing(store, say);
+  say('Ready');
+
+  return {
+    stop: async () => {
+      page?.close();
+      await listener.close();
+      await broker.stop();
+      dataplane.close();
+      await store.close();
+    },
+  };
+}
+
+function chooseUplink(config: Config): string {
+  if (config.server.uplink !== 'auto') return config.server.uplink;
+  const uplink = defaultUplink();
+  if (uplink !== undefined) return uplink;
+  throw new Unusable(
+    'this machine has no IPv4 default route, so the uplink is not known: set server.uplink',
+  );
+}
+
+function chooseAddress(config: Config, uplink: string): Ipv4Address {
+  const addresses = ipv4AddressesOf(uplink);
+  if (!addresses) throw new Unusable(`there is no interface ${uplink}: see server.uplink`);
+  if (config.server.address === 'auto') {
+    const [first] = addresses;
+    if (first !== undefined) return first;
+    throw new Unusable(`${uplink} has no IPv4 address: give it one, or set server.uplink`);
+  }
+  const wanted = parseIpv4(config.server.address) ?? 0;
+  if (addresses.includes(wanted)) return wanted;
+  throw new Unusable(`${config.server.address} is not an address of ${uplink}`);
+}
+
+function explainBind(error: NodeJS.ErrnoException, address: Ipv4Address, port: number): string {
+  const place = `UDP ${formatIpv4(address)}:${port}`;
+  if (error.code === 'EADDRINUSE') {
+    return `${place} is taken by another program, or by another broker; 'ss -ulpn' shows which`;
+  }
+  return `${place} cannot be used: ${error.code ?? error.message}`;
+}
+
+async function serveMetrics(
+  config: Config,
+  metrics: Metrics,
+  log: Logger,
+  say: (line: string) => void,
+): Promise<{ close(): void } | undefined> {
+  const { listen } = config.metrics;
+  if (listen === '') return undefined;
+  try {
+    const page = await metrics.serve(listen);
+    say(`Metrics for Prometheus on http://${listen}/metrics`);
+    return page;
+  } catch (error) {
+    // Tunnels matter more than their metrics.
+    log.warn({ error }, `metrics: ${listen} cannot be used`);
+    return undefined;
+  }
+}
+
+async function sayWhatIsMissing(store: Store, say: (line: string) => void): Promise<void> {
+  const pools = await store.pools();
+  if (!pools.some(({ purpose }) => purpose === 'link')) {
+    say('No pool yet. Give the tunnels themselves addresses, a /64 each:');
+    say('  sixway pool add 2001:db8:1000::/48 --for links');
+    say('and, for users with a network behind them, prefixes:');
+    say('  sixway pool add 2001:db8:2000::/40 --for delegations --length 56');
+  } else {
+    const prefixes = pools.map(({ prefix }) => formatIpv6Prefix(prefix)).join(', ');
+    say(`Your network must route to this machine: ${prefixes}`);
+  }
+  const [user] = await store.usersAfter('', 1);
+  if (!user) say('No user yet: sixway user add NAME');
+}

@@ -1,0 +1,43 @@
+// The parts of a broker, opened as the configuration says: for the daemon, and for commands beside
+// it. What a command changes in the store, the running daemon learns from the change feed.
+
+import { hostname } from 'node:os';
+import { Accounts } from './broker/accounts.ts';
+import { BadKeyFile, loadOrMakeKey } from './broker/sealing.ts';
+import type { Config } from './config.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
+
+/** Something that the operator can mend; the message says what. */
+export class Unusable extends Error {}
+
+/** Opens the store for one piece of work and closes it whatever happens. */
+export async function withStore<T>(config: Config, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = await openSqliteStore({ file: config.store.database, create: true });
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** The realm is part of every stored secret, so the first name that a store sees stays its realm. */
+export async function openAccounts(config: Config, store: Store): Promise<Accounts> {
+  const name = config.server.name === 'auto' ? hostname() : config.server.name;
+  const realm = await store.settingOrInitial('realm', name);
+  const { keyFile, database } = config.store;
+  let key: Uint8Array;
+  try {
+    key = loadOrMakeKey(keyFile);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Unusable(
+      error instanceof BadKeyFile ? error.message : `${keyFile} cannot be used: ${code}`,
+    );
+  }
+  const accounts = new Accounts(store, key, realm);
+  if (!(await accounts.keyFits())) {
+    throw new Unusable(`${keyFile} is not the key that the secrets in ${database} are sealed with`);
+  }
+  return accounts;
+}
