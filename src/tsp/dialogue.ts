@@ -20,6 +20,7 @@ export interface Answer {
 
 export class Dialogue {
   readonly session: ServerSession;
+  readonly #opening: { readonly sequence: number; readonly fingerprint: string };
   #sequence: number;
   #fingerprint: string;
   /** Answer to the last message; undefined while a command is under way. */
@@ -34,6 +35,13 @@ export class Dialogue {
     this.session = session;
     this.#sequence = opening.header.sequence;
     this.#fingerprint = fingerprint(opening.payload);
+    this.#opening = { sequence: this.#sequence, fingerprint: this.#fingerprint };
+  }
+
+  /** This is the message that began the session, or one that looks exactly like it. */
+  beganWith({ header, payload }: Datagram): boolean {
+    const { sequence, fingerprint: known } = this.#opening;
+    return header.sequence === sequence && fingerprint(payload) === known;
   }
 
   relation({ header, payload }: Datagram): Relation {

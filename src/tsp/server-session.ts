@@ -176,6 +176,10 @@ export class ServerSession {
     return this.#apply(event.type === 'message' ? this.#classify(event.payload) : event);
   }
 
+  get lastActivityMs(): number {
+    return this.#lastActivityMs;
+  }
+
   /** When `tick` ends the session, unless something happens before. */
   deadline(): number {
     return this.#lastActivityMs + SESSION_IDLE_MS;

@@ -10,7 +10,6 @@ import {
   type Datagram,
   type Header,
   MAX_MESSAGE_OCTETS,
-  nextSequence,
   readDatagram,
   writeDatagram,
   writeStatus,
@@ -73,14 +72,15 @@ export type Oddity =
 /** gogoc gives up after 66 s, so an older nonce belongs to nobody who still waits. */
 const NONCE_LIFETIME_MS = 120_000;
 
+/** How long a network may hold back a copy of a message. */
+const COPY_LIFETIME_MS = 10_000;
+
 /** One address and port. Two sessions at most: see {@link TspServer}. */
 interface Peer {
   readonly key: string;
   readonly endpoint: Endpoint;
   current: Member | undefined;
   successor: Member | undefined;
-  /** Sequence of a VERSION that came after `current` began. */
-  restart: number | undefined;
 }
 
 interface Member {
@@ -148,7 +148,6 @@ export class TspServer {
     const { header } = datagram;
     switch (opening.type) {
       case 'version':
-        if (peer) peer.restart = header.sequence;
         return this.#greet(from, header, opening.supported, peer !== undefined);
       case 'echo':
         return [send(from, { header, data: writeStatus(STATUS.success) })];
@@ -219,9 +218,9 @@ export class TspServer {
       const data = writeBase64(writeChallenge(this.#settings.realm, nonce));
       return [send(from, { header, data })];
     }
-    const { restart } = peer ?? {};
-    const expected = restart !== undefined && header.sequence === nextSequence(restart);
-    if (peer && !expected) return [count('stale')];
+    if (peer?.current && looksLate(peer.current.dialogue, datagram, nowMs)) {
+      return [count('stale')];
+    }
     return this.#begin(from, datagram, { mechanism }, nowMs);
   }
 
@@ -276,7 +275,6 @@ export class TspServer {
     const commands = this.#end(peer.current, { type: 'replaced' }, nowMs);
     peer.current = peer.successor;
     peer.successor = undefined;
-    peer.restart = undefined;
     return commands;
   }
 
@@ -336,6 +334,16 @@ export class TspServer {
   }
 }
 
+/**
+ * Clients that begin again on their port may use the very octets of the first time, and nothing that a
+ * server said is in them. So they are copies while the session is busy, and a client that means them
+ * repeats them. (A DIGEST-MD5 response has its nonce instead.)
+ */
+function looksLate(dialogue: Dialogue, datagram: Datagram, nowMs: number): boolean {
+  const { closed, lastActivityMs } = dialogue.session;
+  return !closed && nowMs < lastActivityMs + COPY_LIFETIME_MS && dialogue.beganWith(datagram);
+}
+
 function refuse(to: Endpoint, header: Header, status: StatusCode, what: Oddity): ServerCommand[] {
   return [count(what), send(to, { header, data: writeStatus(status) })];
 }
@@ -350,5 +358,5 @@ function count(what: Oddity): ServerCommand {
 
 function newPeer(key: string, { address, port }: Endpoint): Peer {
   const endpoint = { address, port };
-  return { key, endpoint, current: undefined, successor: undefined, restart: undefined };
+  return { key, endpoint, current: undefined, successor: undefined };
 }

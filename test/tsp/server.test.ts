@@ -130,8 +130,6 @@ test('what is neither the last message nor the next is dropped', () => {
     [243, ''],
     [246, ACCEPT],
     [9, CREATE],
-    [241, 'AUTHENTICATE ANONYMOUS\r\n'],
-    [245, 'AUTHENTICATE PLAIN\r\n'],
   ] as const) {
     assert.deepEqual(wire.say(sequence, text), [], `${sequence} ${text}`);
     assert.deepEqual(wire.did, ['count stale']);
@@ -190,15 +188,35 @@ test('a forged VERSION ends nothing', () => {
   assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 1, offerId: 'offer 1' }]);
 });
 
-test('late copies of a whole beginning end nothing', () => {
+test('late copies of a whole login end nothing, and a client that means them is heard soon', () => {
   const wire = new Wire();
-  wire.say(240, 'VERSION=2.0.2\r\n');
+  const beginning = () => [
+    wire.say(240, 'VERSION=2.0.2\r\n'),
+    wire.say(241, 'AUTHENTICATE ANONYMOUS\r\n'),
+    wire.say(242, CREATE),
+  ];
+  beginning();
+  assert.deepEqual(beginning().slice(0, 2), [[CAPABILITY], []]);
+  assert.deepEqual(wire.say(243, ACCEPT), ['']);
+  assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 1, offerId: 'offer 1' }]);
+  assert.deepEqual(beginning(), [[CAPABILITY], [], []]);
+  assert.deepEqual(wire.say(243, ACCEPT), ['']);
+  assert.deepEqual(wire.did, ['count repetition']);
+
+  wire.nowMs += 10_000;
+  assert.deepEqual(beginning().slice(0, 2), [[CAPABILITY], [SUCCESS]]);
+  wire.say(243, ACCEPT);
+  assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 2, offerId: 'offer 2' }]);
+});
+
+test('a client that begins again with other octets is heard at once', () => {
+  const wire = new Wire();
   wire.say(241, 'AUTHENTICATE ANONYMOUS\r\n');
   wire.say(242, CREATE);
-  wire.say(240, 'VERSION=2.0.2\r\n');
-  wire.say(241, 'AUTHENTICATE ANONYMOUS\r\n');
+  assert.deepEqual(wire.say(241, 'AUTHENTICATE PLAIN\r\n'), ['']);
+  assert.deepEqual(wire.say(242, '\0alice\0wrong\r\n'), [FAILED]);
   assert.deepEqual(wire.say(243, ACCEPT), ['']);
-  assert.deepEqual(wire.did, ['accept-tunnel']);
+  assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 1, offerId: 'offer 1' }]);
 });
 
 test('who comes again as somebody else gets nothing of what the port was offered before', () => {
