@@ -20,12 +20,12 @@ import {
   type AttachResult,
   attachTunnel,
   closeTunnel,
-  detachTunnel,
   type OpenResult,
   openTunnel,
   setTunnelState,
   standingTunnel,
   type TunnelRequest,
+  takeDownTunnel,
 } from './tunnel-acts.ts';
 import {
   type AttachedTunnel,
@@ -208,7 +208,7 @@ export class Store {
         .where('id', '=', userId)
         .executeTakeFirst();
       const tunnel = disabled ? await readTunnel(act.tx, { userId }) : undefined;
-      if (tunnel) await detachTunnel(act, tunnel);
+      if (tunnel) await takeDownTunnel(act, tunnel);
       await act.changed('user', userId);
       return numUpdatedRows === 1n;
     });
@@ -302,9 +302,22 @@ export class Store {
     return this.#actOrUndo(nowMs, (act) => attachTunnel(act, request));
   }
 
-  /** False: there is no such tunnel. */
-  async detachTunnel(tunnelId: number, nowMs: number): Promise<boolean> {
-    return this.#onTunnel(tunnelId, nowMs, detachTunnel);
+  /**
+   * Takes the tunnel's client away. A user keeps the addresses; an anonymous tunnel is closed. False:
+   * there is no such tunnel.
+   */
+  async takeDownTunnel(tunnelId: number, nowMs: number): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, takeDownTunnel);
+  }
+
+  /** The same for the tunnel in a slot, unless its client has logged in after `sinceMs`. */
+  async takeDownUnlessLogin(slot: number, sinceMs: number, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async (act) => {
+      const tunnel = await readTunnel(act.tx, { slot });
+      if (!tunnel?.attachment || (tunnel.lastLoginAtMs ?? 0) > sinceMs) return false;
+      await takeDownTunnel(act, tunnel);
+      return true;
+    });
   }
 
   /** Frees the tunnel's addresses. False: there is no such tunnel. */

@@ -154,9 +154,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     const yields =
       request.displaces === 'any' || (request.displaces === 'anonymous' && !occupant.user);
     if (!yields) return { ok: false, refusal: 'address-in-use' };
-    // An anonymous tunnel without a client is nobody's: no login leads back to it.
-    if (occupant.user) await detachTunnel(act, occupant);
-    else await closeTunnel(act, occupant);
+    await takeDownTunnel(act, occupant);
   }
   if (occupant?.id !== tunnelId) {
     await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
@@ -190,8 +188,14 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   };
 }
 
-/** Takes the tunnel's client away; its addresses stay leased. */
-export async function detachTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+/** Takes the tunnel's client away. Addresses stay leased, but to a user only. */
+export async function takeDownTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+  // An anonymous tunnel without a client is nobody's: no login leads back to it.
+  if (tunnel.user) await detachTunnel(act, tunnel);
+  else await closeTunnel(act, tunnel);
+}
+
+async function detachTunnel(act: Act, tunnel: Tunnel): Promise<void> {
   await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
   await act.changed('slot', tunnel.slot);
 }
@@ -211,8 +215,7 @@ export async function setTunnelState(
   state: Tunnel['state'],
 ): Promise<void> {
   await act.tx.updateTable('tunnels').set({ state }).where('id', '=', tunnel.id).execute();
-  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
-  await act.changed('slot', tunnel.slot);
+  await detachTunnel(act, tunnel);
 }
 
 async function userRefusal(

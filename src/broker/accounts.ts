@@ -1,0 +1,201 @@
+// Users: their names, secrets and whether they may log in. A secret is kept as HA1 =
+// MD5(name ":" realm ":" secret) (RFC 2831 §3.9), sealed for its user and realm; the secret itself
+// is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
+
+import { hash, randomBytes, randomInt } from 'node:crypto';
+import type { Endpoint } from '../address.ts';
+import type { Store, User } from '../store/store.ts';
+import { seal, unseal } from './sealing.ts';
+
+/** What a login is checked against. */
+export interface StoredCredential {
+  readonly userId: number;
+  /** 16 octets each, one for each form in which clients hash; any of them lets in. */
+  readonly ha1s: readonly Uint8Array[];
+}
+
+export type AccountRefusal =
+  /** A name has 1 to 64 octets of UTF-8, no control characters, colon, comma or double quote. */
+  | 'name-invalid'
+  | 'name-taken'
+  /** A secret has 1 to 255 octets of UTF-8 and no control characters. */
+  | 'secret-invalid'
+  | 'no-such-user'
+  /** The key is not the one that this store's secrets are sealed with. */
+  | 'wrong-key';
+
+export type AccountResult<T = unknown> =
+  | ({ readonly ok: true } & T)
+  | { readonly ok: false; readonly refusal: AccountRefusal };
+
+const HA1_OCTETS = 16;
+const MAX_NAME_OCTETS = 64;
+const MAX_SECRET_OCTETS = 255;
+const KEY_CHECK_SETTING = 'key_check';
+const KEY_CHECK_CONTEXT = 'key check';
+/** How many names are remembered with their failed logins; strangers can invent names. */
+const MAX_NAMES_REMEMBERED = 10_000;
+
+/** Every method may reject with the store's StoreError. */
+export class Accounts {
+  readonly realm: string;
+  readonly #store: Store;
+  readonly #key: Uint8Array;
+  readonly #clock: () => number;
+  readonly #failures = new Map<string, number>();
+
+  /** `key`: 32 octets. `clock`: Unix milliseconds. */
+  constructor(store: Store, key: Uint8Array, realm: string, clock: () => number = Date.now) {
+    this.realm = realm;
+    this.#store = store;
+    this.#key = key;
+    this.#clock = clock;
+  }
+
+  /**
+   * Whether the key is the one of this store. The first key ever checked becomes that one: a lost
+   * key file is then noticed, and not replaced by a new key that opens nothing.
+   */
+  async keyFits(): Promise<boolean> {
+    const standing =
+      (await this.#store.setting(KEY_CHECK_SETTING)) ??
+      (await this.#store.settingOrInitial(
+        KEY_CHECK_SETTING,
+        seal(this.#key, randomBytes(HA1_OCTETS), KEY_CHECK_CONTEXT),
+      ));
+    return unseal(this.#key, standing, KEY_CHECK_CONTEXT) !== undefined;
+  }
+
+  /** Answers the secret, also when it was made here because none was given. */
+  async add(
+    name: string,
+    secret: string = makeSecret(),
+  ): Promise<AccountResult<{ user: User; secret: string }>> {
+    if (!isUserName(name)) return refuse('name-invalid');
+    if (!isSecret(secret)) return refuse('secret-invalid');
+    if (!(await this.keyFits())) return refuse('wrong-key');
+    const user = await this.#store.addUser(name, this.#seal(name, secret), this.#clock());
+    return user === 'name-taken' ? refuse('name-taken') : { ok: true, user, secret };
+  }
+
+  /** As {@link add}. The user's tunnel stays as it is; the next login needs the secret. */
+  async setSecret(
+    name: string,
+    secret: string = makeSecret(),
+  ): Promise<AccountResult<{ secret: string }>> {
+    if (!isSecret(secret)) return refuse('secret-invalid');
+    if (!(await this.keyFits())) return refuse('wrong-key');
+    const sealed = this.#seal(name, secret);
+    const done = await this.#with(name, (id) =>
+      this.#store.setUserSecret(id, sealed, this.#clock()),
+    );
+    return done.ok ? { ok: true, secret } : done;
+  }
+
+  /** Ends the user's traffic too; link and prefix stay the user's. */
+  async disable(name: string): Promise<AccountResult> {
+    return this.#with(name, (id) => this.#store.setUserDisabled(id, true, this.#clock()));
+  }
+
+  /** The user has to log in again. */
+  async enable(name: string): Promise<AccountResult> {
+    return this.#with(name, (id) => this.#store.setUserDisabled(id, false, this.#clock()));
+  }
+
+  /** Link and prefix go back to their pools. */
+  async remove(name: string): Promise<AccountResult> {
+    return this.#with(name, (id) => this.#store.removeUser(id, this.#clock()));
+  }
+
+  /** The next `limit` users after the name, in the order of their names; '' for the first. */
+  async list(afterName: string, limit: number): Promise<readonly User[]> {
+    return this.#store.usersAfter(afterName, limit);
+  }
+
+  /** Undefined: unknown, disabled, or sealed with another key; nobody outside can tell which. */
+  async credential(name: string): Promise<StoredCredential | undefined> {
+    const user = isUserName(name) ? await this.#store.user(name) : undefined;
+    if (!user || user.disabledAtMs !== undefined) return undefined;
+    const ha1s = unseal(this.#key, user.sealedHa1, this.#context(name));
+    if (!ha1s || ha1s.length === 0 || ha1s.length % HA1_OCTETS !== 0) return undefined;
+    return {
+      userId: user.id,
+      ha1s: Array.from({ length: ha1s.length / HA1_OCTETS }, (_, i) =>
+        ha1s.subarray(i * HA1_OCTETS, (i + 1) * HA1_OCTETS),
+      ),
+    };
+  }
+
+  /** Counts failed logins in a row, by name; `source` is where the login came from. */
+  recordAuthentication(name: string | undefined, _source: Endpoint, accepted: boolean): void {
+    if (name === undefined) return;
+    const failures = this.failedLogins(name);
+    this.#failures.delete(name);
+    if (accepted) return;
+    this.#failures.set(name, failures + 1);
+    const [longestAgo] = this.#failures.keys();
+    if (this.#failures.size > MAX_NAMES_REMEMBERED) this.#failures.delete(longestAgo!);
+  }
+
+  /** Since the last successful login or the start of the process. */
+  failedLogins(name: string): number {
+    return this.#failures.get(name) ?? 0;
+  }
+
+  #seal(name: string, secret: string): string {
+    return seal(this.#key, Buffer.concat(ha1s(name, this.realm, secret)), this.#context(name));
+  }
+
+  /** Binds to the name, which is unique, so that nobody's secret works for another one. */
+  #context(name: string): string {
+    return `ha1:${this.realm}:${name}`;
+  }
+
+  async #with(name: string, act: (userId: number) => Promise<boolean>): Promise<AccountResult> {
+    const user = await this.#store.user(name);
+    return user && (await act(user.id)) ? { ok: true } : refuse('no-such-user');
+  }
+}
+
+export function isUserName(name: string): boolean {
+  return (
+    // Separators of HA1's input and of DIGEST-MD5's directives, and what no line should hold.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+    name.isWellFormed() && !/[\0-\x1f\x7f-\x9f:",]/.test(name) && fits(name, MAX_NAME_OCTETS)
+  );
+}
+
+function isSecret(secret: string): boolean {
+  return (
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: PLAIN could not carry them
+    secret.isWellFormed() && !/[\0-\x1f\x7f]/.test(secret) && fits(secret, MAX_SECRET_OCTETS)
+  );
+}
+
+function fits(text: string, maxOctets: number): boolean {
+  return text !== '' && Buffer.byteLength(text) <= maxOctets;
+}
+
+/** 100 bits, in characters that nobody mixes up when reading them aloud. */
+function makeSecret(): string {
+  const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
+  return Array.from({ length: 20 }, () => alphabet[randomInt(alphabet.length)]).join('');
+}
+
+/**
+ * RFC 2831 §2.1.2.1 wants ISO 8859-1 where it can write the text, else UTF-8; many clients hash
+ * UTF-8 always. One form when both are the same.
+ */
+function ha1s(name: string, realm: string, secret: string): readonly Buffer[] {
+  const inLatin1IfPossible = (text: string) =>
+    Buffer.from(text, /^[\0-\xff]*$/.test(text) ? 'latin1' : 'utf8');
+  const forms = [inLatin1IfPossible, (text: string) => Buffer.from(text, 'utf8')].map((encode) => {
+    const parts = [encode(name), Buffer.from(`:${realm}:`, 'utf8'), encode(secret)];
+    return hash('md5', Buffer.concat(parts), 'buffer');
+  });
+  return forms[0]!.equals(forms[1]!) ? forms.slice(0, 1) : forms;
+}
+
+function refuse(refusal: AccountRefusal): { ok: false; refusal: AccountRefusal } {
+  return { ok: false, refusal };
+}

@@ -1,0 +1,397 @@
+// What the product does with a tunnel, and in which order: the store first, committed; then the
+// kernel's maps; then the answer. Users, pools and tunnels may also be changed by others in the
+// store; the broker follows. Knows no protocol and no socket.
+
+import { randomBytes } from 'node:crypto';
+import type { Endpoint, Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
+import type { Dataplane } from '../dataplane/dataplane.ts';
+import { StoreError } from '../store/error.ts';
+import type { Encapsulation } from '../store/schema.ts';
+import type { Store } from '../store/store.ts';
+import type { AttachRefusal, OpenRefusal } from '../store/tunnel-acts.ts';
+import type { Tunnel } from '../store/tunnels.ts';
+import type { Accounts, StoredCredential } from './accounts.ts';
+import { displacedBy, planPools } from './allocation.ts';
+import { IdleWatch } from './idle-watch.ts';
+import {
+  idleLimitMs,
+  keepaliveSecondsFor,
+  OFFER_LIFETIME_MS,
+  USER_LIFETIME_SECONDS,
+} from './lifetime.ts';
+import { Loop } from './loop.ts';
+import { type Log, Projection, type Reconciled } from './projection.ts';
+
+export interface BrokerPolicy {
+  /** How often clients are told to send a keepalive; they may ask for more often. */
+  readonly keepaliveSeconds: number;
+  /** How long an anonymous tunnel may live before it must log in again. */
+  readonly anonymousLifetimeSeconds: number;
+}
+
+export interface BrokerOptions {
+  readonly store: Store;
+  readonly dataplane: Dataplane;
+  readonly accounts: Accounts;
+  readonly policy: BrokerPolicy;
+  readonly log: Log;
+  /** Unix milliseconds; Date.now by default. */
+  readonly clock?: () => number;
+  /** Follow the store and expire tunnels without being asked; true by default. */
+  readonly background?: boolean;
+}
+
+export type Refusal =
+  | 'no-free-tunnel'
+  | 'no-free-prefix'
+  | 'prefix-length-unavailable'
+  | 'prefix-for-anonymous'
+  /** Another user's tunnel is at this address. */
+  | 'address-in-use'
+  /** Or removed. */
+  | 'user-disabled'
+  | 'tunnel-disabled'
+  /** Closed, never made, somebody else's, or not attached; also an offer that was given up. */
+  | 'no-such-tunnel'
+  /** The store is locked by somebody else; worth another try. */
+  | 'busy'
+  /** The store or the data plane failed; the log says how. */
+  | 'internal';
+
+export type Refused = { readonly ok: false; readonly refusal: Refusal };
+export type Result<T = unknown> = ({ readonly ok: true } & T) | Refused;
+
+export interface OpenRequest {
+  /** Undefined: anonymous. */
+  readonly userId: number | undefined;
+  readonly encapsulation: Encapsulation;
+  /** The packet's source, not what the client says of itself; v6v4 has no use for the port. */
+  readonly client: Ipv4Endpoint;
+  /** A router's wish; a host has none. */
+  readonly prefixLength?: number;
+  readonly wantsKeepaliveSeconds?: number;
+}
+
+/** A tunnel as its client sees it. */
+export interface TunnelView {
+  readonly tunnelId: number;
+  /** The user's name; undefined: anonymous. */
+  readonly name: string | undefined;
+  readonly slot: number;
+  readonly encapsulation: Encapsulation;
+  readonly endpoint: Ipv4Endpoint;
+  /** The server's address in the link, which answers keepalives. */
+  readonly gateway: Ipv6Address;
+  /** The client's address in the link. */
+  readonly client: Ipv6Address;
+  readonly prefix?: Ipv6Prefix;
+  readonly lifetimeSeconds: number;
+  readonly keepaliveSeconds: number;
+}
+
+/** A tunnel that waits for {@link Broker.accept}; `prefix` only if one was asked for. */
+export interface TunnelOffer extends TunnelView {
+  readonly offerId: number;
+}
+
+/** Whose tunnel is meant: the user's, or the anonymous one at the endpoint. */
+export interface TunnelOwner {
+  readonly userId: number | undefined;
+  readonly client: Ipv4Endpoint;
+}
+
+interface Offer {
+  readonly tunnelId: number;
+  readonly userId: number | undefined;
+  readonly encapsulation: Encapsulation;
+  readonly client: Ipv4Endpoint;
+  readonly madeAtMs: number;
+}
+
+const USER_INTERFACE_ID = 2n;
+const FOLLOW_EVERY_MS = 250;
+const EXPIRE_EVERY_MS = 5000;
+const EXPIRE_AT_ONCE = 100;
+
+export class Broker {
+  /** What start found the maps to differ in. */
+  readonly reconciled: Reconciled;
+  readonly #options: BrokerOptions;
+  readonly #clock: () => number;
+  readonly #projection: Projection;
+  readonly #idle: IdleWatch;
+  readonly #offers = new Map<number, Offer>();
+  #lastOfferId = 0;
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #loops: readonly Loop[];
+
+  private constructor(
+    options: BrokerOptions,
+    projection: Projection,
+    idle: IdleWatch,
+    reconciled: Reconciled,
+  ) {
+    this.#options = options;
+    this.#clock = options.clock ?? Date.now;
+    this.#projection = projection;
+    this.#idle = idle;
+    this.reconciled = reconciled;
+    this.#loops =
+      options.background === false
+        ? []
+        : [
+            new Loop(
+              'following the store',
+              FOLLOW_EVERY_MS,
+              () => this.followChanges(),
+              options.log,
+            ),
+            new Loop(
+              'expiring tunnels',
+              EXPIRE_EVERY_MS,
+              () => this.expire(this.#clock()),
+              options.log,
+            ),
+          ];
+  }
+
+  /**
+   * Makes the maps agree with the store, then keeps them so. Rejects with StoreError, with
+   * RangeError when the maps are too small for the pools, and with Error when the key is not the one
+   * that the users' secrets were sealed with.
+   */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const { store, dataplane, accounts, clock = Date.now, log } = options;
+    if (!(await accounts.keyFits()))
+      throw new Error('the key is not the one that the secrets in the database were sealed with');
+    const idle = new IdleWatch(dataplane.capacity.tunnels);
+    const projection = new Projection(store, dataplane, idle, clock, log);
+    return new Broker(options, projection, idle, await projection.reconcile());
+  }
+
+  /** Lets what is under way end. Tunnels stay up. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await Promise.allSettled(this.#underWay);
+  }
+
+  // Logging in
+
+  async credential(username: string): Promise<StoredCredential | undefined> {
+    return this.#options.accounts.credential(username);
+  }
+
+  recordAuthentication(username: string | undefined, source: Endpoint, accepted: boolean): void {
+    this.#options.accounts.recordAuthentication(username, source, accepted);
+  }
+
+  // Tunnels
+
+  /** Finds the user's tunnel or makes one. Nothing flows before {@link accept}. */
+  async open(request: OpenRequest): Promise<Result<{ readonly offer: TunnelOffer }>> {
+    return this.#refusingOnTrouble(async () => {
+      const { store, policy } = this.#options;
+      const { userId, encapsulation, prefixLength } = request;
+      const client = encapsulation === 'v6v4' ? { ...request.client, port: 0 } : request.client;
+      const authenticated = userId !== undefined;
+      const plan = planPools(await store.pools(), { authenticated, prefixLength });
+      if (!plan.ok) return plan;
+      if (await this.#isKeptOut(userId, encapsulation, client)) return refuse('address-in-use');
+
+      const nowMs = this.#clock();
+      const opened = await store.openTunnel(
+        {
+          userId,
+          encapsulation,
+          client,
+          linkPools: plan.linkPools,
+          delegationPools: plan.delegationPools,
+          requestedPrefixLength: prefixLength,
+          interfaceId: authenticated ? USER_INTERFACE_ID : unpredictableInterfaceId(),
+          keepaliveSeconds: keepaliveSecondsFor(
+            request.wantsKeepaliveSeconds,
+            policy.keepaliveSeconds,
+          ),
+          lifetimeSeconds: authenticated ? USER_LIFETIME_SECONDS : policy.anonymousLifetimeSeconds,
+          expiresAtMs: authenticated ? undefined : nowMs + OFFER_LIFETIME_MS,
+        },
+        nowMs,
+      );
+      if (!opened.ok) return refuse(REFUSALS[opened.refusal]);
+      await this.#projection.follow();
+
+      const { tunnel } = opened;
+      const offerId = ++this.#lastOfferId;
+      const offer = { tunnelId: tunnel.id, userId, encapsulation, client, madeAtMs: nowMs };
+      this.#offers.set(offerId, offer);
+      const { prefix, ...view } = viewOf(tunnel, encapsulation, client);
+      const asked = prefix !== undefined && prefixLength !== undefined ? { prefix } : {};
+      return { ok: true, offer: { offerId, ...view, ...asked } };
+    });
+  }
+
+  /**
+   * Brings the tunnel up at the offer's endpoint: traffic flows when this is fulfilled. Takes the
+   * tunnel away from where it was, and the endpoint from whoever has to make room.
+   */
+  async accept(offerId: number): Promise<Result<{ readonly tunnel: TunnelView }>> {
+    return this.#refusingOnTrouble(async () => {
+      const offer = this.#offers.get(offerId);
+      if (!offer) return refuse('no-such-tunnel');
+      const { store, policy } = this.#options;
+      const { tunnelId, userId, encapsulation, client } = offer;
+      const nowMs = this.#clock();
+      const attached = await store.attachTunnel(
+        {
+          tunnelId,
+          userId,
+          encapsulation,
+          client,
+          displaces: displacedBy(userId !== undefined, encapsulation),
+          expiresAtMs:
+            userId === undefined ? nowMs + policy.anonymousLifetimeSeconds * 1000 : undefined,
+        },
+        nowMs,
+      );
+      if (!attached.ok) return refuse(REFUSALS[attached.refusal]);
+      this.#offers.delete(offerId);
+      await this.#projection.follow();
+      const { tunnel } = attached;
+      if (this.#projection.hasFailed(tunnel.slot)) return refuse('internal');
+      // A login where the tunnel was already changes no map, but is a sign of life.
+      this.#idle.watch(tunnel.slot, idleLimitMs(tunnel.keepaliveSeconds), nowMs);
+      return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
+    });
+  }
+
+  /** Gives an offer up. What was accepted before stays up, and a user's addresses stay theirs. */
+  async reject(offerId: number): Promise<Result> {
+    return this.#refusingOnTrouble(async () => {
+      const offer = this.#offers.get(offerId);
+      this.#offers.delete(offerId);
+      if (!offer || offer.userId !== undefined) return { ok: true };
+      const { store } = this.#options;
+      const tunnel = await store.tunnel({ tunnelId: offer.tunnelId });
+      if (tunnel && !tunnel.attachment) await store.closeTunnel(tunnel.id, this.#clock());
+      await this.#projection.follow();
+      return { ok: true };
+    });
+  }
+
+  /** The owner's tunnel, if it is up. */
+  async describe(owner: TunnelOwner): Promise<Result<{ readonly tunnel: TunnelView }>> {
+    return this.#refusingOnTrouble(async () => {
+      const tunnel = await this.#tunnelOf(owner);
+      if (!tunnel?.attachment) return refuse('no-such-tunnel');
+      const { encapsulation, client } = tunnel.attachment;
+      return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
+    });
+  }
+
+  /** Takes the owner's tunnel down. A user's addresses stay theirs, for the next login. */
+  async close(owner: TunnelOwner): Promise<Result> {
+    return this.#refusingOnTrouble(async () => {
+      const tunnel = await this.#tunnelOf(owner);
+      if (!tunnel?.attachment) return refuse('no-such-tunnel');
+      await this.#options.store.takeDownTunnel(tunnel.id, this.#clock());
+      await this.#projection.follow();
+      return { ok: true };
+    });
+  }
+
+  // What happens by itself
+
+  /** Applies what others have changed in the store. Rejects with StoreError. */
+  async followChanges(): Promise<void> {
+    await this.#projection.follow();
+  }
+
+  /**
+   * Closes anonymous tunnels whose lease has ended, and takes down tunnels that have been silent for
+   * too long. Rejects with StoreError.
+   */
+  async expire(nowMs: number): Promise<void> {
+    const { store, dataplane } = this.#options;
+    for (const [offerId, { madeAtMs }] of this.#offers)
+      if (madeAtMs + OFFER_LIFETIME_MS <= nowMs) this.#offers.delete(offerId);
+    while ((await store.closeExpired(nowMs, EXPIRE_AT_ONCE)).length === EXPIRE_AT_ONCE);
+    await this.#projection.follow();
+
+    const silent = this.#idle.silent(nowMs, (slot) => dataplane.counters(slot).inLastSeenMs);
+    for (const { slot, limitMs } of silent)
+      await store.takeDownUnlessLogin(slot, nowMs - limitMs, nowMs);
+    await this.#projection.follow();
+  }
+
+  /** Only for a timely answer: {@link accept} decides. */
+  async #isKeptOut(
+    userId: number | undefined,
+    encapsulation: Encapsulation,
+    client: Ipv4Endpoint,
+  ): Promise<boolean> {
+    const occupant = await this.#options.store.tunnel({ encapsulation, client });
+    if (!occupant || occupant.user?.id === userId) return false;
+    const displaces = displacedBy(userId !== undefined, encapsulation);
+    return displaces === 'none' || (displaces === 'anonymous' && occupant.user !== undefined);
+  }
+
+  async #tunnelOf({ userId, client }: TunnelOwner): Promise<Tunnel | undefined> {
+    const { store } = this.#options;
+    if (userId !== undefined) return store.tunnel({ userId });
+    const tunnel =
+      (await store.tunnel({ encapsulation: 'v6udpv4', client })) ??
+      (await store.tunnel({ encapsulation: 'v6v4', client: { address: client.address, port: 0 } }));
+    return tunnel?.user ? undefined : tunnel;
+  }
+
+  async #refusingOnTrouble<T>(act: () => Promise<Result<T>>): Promise<Result<T>> {
+    const running = act();
+    this.#underWay.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#options.log('the store failed', error);
+      return refuse(error.kind === 'locked' ? 'busy' : 'internal');
+    } finally {
+      this.#underWay.delete(running);
+    }
+  }
+}
+
+const REFUSALS: Readonly<Record<OpenRefusal | AttachRefusal, Refusal>> = {
+  'no-such-user': 'user-disabled',
+  'user-disabled': 'user-disabled',
+  'tunnel-disabled': 'tunnel-disabled',
+  'no-free-tunnel': 'no-free-tunnel',
+  'no-free-prefix': 'no-free-prefix',
+  'no-such-tunnel': 'no-such-tunnel',
+  'address-in-use': 'address-in-use',
+};
+
+function refuse(refusal: Refusal): Refused {
+  return { ok: false, refusal };
+}
+
+function viewOf(tunnel: Tunnel, encapsulation: Encapsulation, client: Ipv4Endpoint): TunnelView {
+  return {
+    tunnelId: tunnel.id,
+    name: tunnel.user?.name,
+    slot: tunnel.slot,
+    encapsulation,
+    endpoint: client,
+    gateway: tunnel.link.address | 1n,
+    client: tunnel.link.address | tunnel.interfaceId,
+    ...(tunnel.delegation && { prefix: tunnel.delegation }),
+    lifetimeSeconds: tunnel.lifetimeSeconds,
+    keepaliveSeconds: tunnel.keepaliveSeconds,
+  };
+}
+
+/** 64 random bits, none of the low ones that people use, nor an anycast address (RFC 2526). */
+function unpredictableInterfaceId(): bigint {
+  for (;;) {
+    const id = randomBytes(8).readBigUInt64BE();
+    if (id > 0xffffn && id < 0xfdff_ffff_ffff_ff80n) return id;
+  }
+}
