@@ -3,9 +3,9 @@
 
 import { createSocket } from 'node:dgram';
 import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { formatIpv4, formatIpv6Prefix, type Ipv4Address, parseIpv4 } from './address.ts';
 import type { Config } from './config.ts';
-import { Dataplane } from './dataplane/dataplane.ts';
 import {
   defaultUplink,
   ipv4AddressesOf,
@@ -17,8 +17,8 @@ import {
   sysctl,
 } from './host.ts';
 import { StoreError } from './store/error.ts';
-import { openSqlite } from './store/sqlite.ts';
-import { Store } from './store/store.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
 
 export interface Finding {
   readonly check: string;
@@ -93,7 +93,10 @@ function checkTun(): Finding {
 }
 
 function checkObjects(): Finding {
-  const missing = Dataplane.missingObjects();
+  const folder = join(import.meta.dirname, '../build');
+  const missing = ['tunnel.bpf.o', 'client.bpf.o'].filter(
+    (name) => !existsSync(join(folder, name)),
+  );
   return missing.length === 0
     ? ok('eBPF programs', 'built')
     : failed('eBPF programs', `missing: ${missing.join(', ')}`, 'Build them: make build.');
@@ -225,7 +228,7 @@ async function checkStore(config: Config): Promise<Finding[]> {
   }
   let store: Store;
   try {
-    store = await Store.open(openSqlite(database, { create: false }));
+    store = await openSqliteStore({ file: database, create: false });
   } catch (error) {
     const kind = error instanceof StoreError ? error.kind : 'internal';
     return [failed('database', `${database}: ${kind}`, (error as Error).message)];

@@ -76,7 +76,7 @@ async function demonstrate(lab: Lab): Promise<{ net: Internet; broker: RunningBr
   await typedOnBroker(['pool', 'add', LINK_POOL, '--for', 'links']);
   await typedOnBroker(['pool', 'add', DELEGATION_POOL, '--for', 'delegations', '--length', '56']);
   const added = await typedOnBroker(['user', 'add', 'alice']);
-  const secret = /secret\W+(\S+)/i.exec(added)?.[1];
+  const secret = /: (\S+)$/m.exec(added)?.[1];
 
   heading('The client logs in with DIGEST-MD5 through the NAT');
   const target = `alice@${BROKER_IPV4}`;

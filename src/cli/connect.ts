@@ -5,7 +5,7 @@ import { formatEndpoint, formatIpv4, formatIpv6, formatIpv6Prefix } from '../add
 import { type ClientReport, type ConnectOptions, connect } from '../client.ts';
 import type { Mechanism, TunnelType } from '../tsp/messages.ts';
 import { readSecret } from './input.ts';
-import { fail, printJson } from './output.ts';
+import { fail, printJson, wholeNumber } from './output.ts';
 
 interface Flags {
   mechanism?: string;
@@ -94,12 +94,6 @@ async function connectOptions(target: string, flags: Flags): Promise<ConnectOpti
     mtu: wholeNumber('--mtu', flags.mtu, 1280, 1480),
     once: flags.once ?? false,
   };
-}
-
-export function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= max)) fail(`${name} is a whole number from ${min} to ${max}`);
-  return value;
 }
 
 function reportJson(report: ClientReport): void {

@@ -7,6 +7,13 @@ export function fail(message: string): never {
   throw new CommandFailed(message);
 }
 
+/** The number that an option's text says; ends the command when it is outside its bounds. */
+export function wholeNumber(name: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) fail(`${name} is a whole number from ${min} to ${max}`);
+  return value;
+}
+
 export function printJson(value: unknown): void {
   console.log(
     JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? Number(part) : part)),
@@ -59,7 +66,7 @@ export function formatBytes(bytes: bigint | number): string {
 
 /** `just now`, `12 s ago`, `3 min ago`, `5 h ago`, then the date. */
 export function formatAgo(atMs: number | undefined, nowMs: number): string {
-  if (atMs === undefined) return 'never';
+  if (atMs === undefined || Number.isNaN(atMs)) return 'never';
   const seconds = Math.max(0, Math.round((nowMs - atMs) / 1000));
   if (seconds < 2) return 'just now';
   if (seconds < 120) return `${seconds} s ago`;
