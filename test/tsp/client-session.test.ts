@@ -384,11 +384,24 @@ test('a repetition has its own timestamp, and a slow server gets more time', () 
   const sentMs = talk.nowMs;
   // The estimate of UNP §22.5 after one sample of 1.9 s: 0.2375 s + 4 × 0.85 s.
   assert.equal((talk.client.deadline() ?? 0) - sentMs, 3637.5);
-  // A timestamp that is not ours says nothing about the time.
-  talk.timestamp = 0xffffffff;
-  talk.nowMs += 100;
-  talk.hears('200 x');
-  assert.ok(talk.end);
+});
+
+test('a timestamp that is not ours says nothing about the time', () => {
+  for (const timestamp of [0xffffffff, 1900]) {
+    const talk = new Talk();
+    talk.nowMs += 500;
+    talk.timestamp = timestamp;
+    talk.hears(CAPABILITY);
+    assert.equal((talk.client.deadline() ?? 0) - talk.nowMs, 2000);
+  }
+  // That of an earlier message would make the server look slow.
+  const talk = new Talk();
+  talk.nowMs += 10;
+  talk.hears(CAPABILITY);
+  talk.nowMs += 1000;
+  talk.timestamp = 0;
+  talk.hears(writeBase64(writeChallenge('r', 'n')));
+  assert.equal((talk.client.deadline() ?? 0) - talk.nowMs, 2000);
 });
 
 test('in a live tunnel the client pings between 75 and 100 % of the interval', () => {

@@ -4,7 +4,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseIpv4, parseIpv6 } from '../../src/address.ts';
+import { digestValues, readChallenge } from '../../src/tsp/digest-md5.ts';
+import { readBase64, writeBase64 } from '../../src/tsp/sasl.ts';
 import type { ServerCommand } from '../../src/tsp/server.ts';
+import { SESSION_IDLE_MS } from '../../src/tsp/server-session.ts';
 import {
   ACCEPT,
   CAPABILITY,
@@ -138,6 +141,18 @@ test('a wrong password, an unknown user and nonsense fail in the same words', ()
   }
 });
 
+test('no response is right for a user who does not exist, whatever it was made from', () => {
+  const wire = new Wire();
+  const [line = ''] = wire.say(241, 'AUTHENTICATE DIGEST-MD5\r\n');
+  const challenge = readChallenge(readBase64(line) ?? '')!;
+  const input = { nonce: challenge.nonce, cnonce: 'c', digestUri: 'tsp/x' };
+  const { response } = digestValues(new Uint8Array(16), input);
+  const forged =
+    `username="mallory",nonce="${input.nonce}",nc=00000001,cnonce="c",digest-uri="tsp/x",` +
+    `response=${response},qop=auth`;
+  assert.deepEqual(wire.say(242, writeBase64(forged)), [FAILED]);
+});
+
 test('a login that the broker cannot judge is told so, unframed', () => {
   const wire = new Wire();
   wire.answer = () => ({ type: 'refused', status: 310 });
@@ -217,6 +232,16 @@ test('an offer that the broker cannot keep is refused at accept', () => {
   wire.say(2, CREATE);
   wire.answer = () => ({ type: 'refused', status: 310 });
   assert.deepEqual(wire.say(3, ACCEPT), [framed('310 Server side error\r\n')]);
+});
+
+test('an open offer goes back also when its session ends in the middle of an info', () => {
+  const wire = loggedIn();
+  wire.say(2, CREATE);
+  wire.answer = () => undefined;
+  assert.deepEqual(wire.say(3, INFO), []);
+  wire.nowMs += SESSION_IDLE_MS;
+  wire.handle({ type: 'tick' });
+  assert.deepEqual(wire.commands, [{ type: 'reject-tunnel', session: 1, offerId: 'offer 1' }]);
 });
 
 test('info and delete work before, between and after', () => {

@@ -188,6 +188,29 @@ test('a forged VERSION ends nothing', () => {
   assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 1, offerId: 'offer 1' }]);
 });
 
+test('a login that has succeeded is not ended by one that only begins', () => {
+  const wire = new Wire();
+  loginByDigest(wire);
+  const [challenge = ''] = wire.say(501, 'AUTHENTICATE DIGEST-MD5\r\n');
+  wire.say(502, wire.respond(challenge));
+  assert.equal(wire.server.sessionCount, 2);
+  assert.deepEqual(wire.say(900, 'AUTHENTICATE PLAIN\r\n'), ['']);
+  assert.equal(wire.server.sessionCount, 2);
+  assert.deepEqual(wire.say(503, ''), [SUCCESS]);
+  assert.match(wire.say(504, CREATE)[0] ?? '', /200 Success/);
+});
+
+test('after a failed login the same octets are heard again at once', () => {
+  const wire = new Wire();
+  const login = (password: string) => {
+    wire.say(240, 'VERSION=2.0.2\r\n');
+    assert.deepEqual(wire.say(241, 'AUTHENTICATE PLAIN\r\n'), ['']);
+    return wire.say(242, `\0alice\0${password}\r\n`);
+  };
+  assert.deepEqual(login('wrong'), [FAILED]);
+  assert.deepEqual(login('s3cret'), [SUCCESS]);
+});
+
 test('late copies of a whole login end nothing, and a client that means them is heard soon', () => {
   const wire = new Wire();
   const beginning = () => [
@@ -223,14 +246,13 @@ test('who comes again as somebody else gets nothing of what the port was offered
   const wire = new Wire();
   loginByDigest(wire);
   wire.say(244, CREATE);
-  wire.say(241, 'VERSION=2.0.2\r\n');
-  wire.say(242, 'AUTHENTICATE ANONYMOUS\r\n');
+  wire.say(242, 'VERSION=2.0.2\r\n');
+  wire.say(243, 'AUTHENTICATE ANONYMOUS\r\n');
   assert.equal(wire.did.at(-1), 'authentication');
-  wire.say(243, CREATE);
-  assert.deepEqual(wire.did, ['reject-tunnel', 'open-tunnel']);
   // The same octets under the same sequence as alice's create belong to the one who came last.
-  const [answer] = wire.say(244, ACCEPT);
-  assert.equal(answer, '');
+  wire.say(244, CREATE);
+  assert.deepEqual(wire.did, ['reject-tunnel', 'open-tunnel']);
+  assert.deepEqual(wire.say(245, ACCEPT), ['']);
   assert.deepEqual(wire.commands, [{ type: 'accept-tunnel', session: 2, offerId: 'offer 2' }]);
 });
 
@@ -262,6 +284,7 @@ test('sessions end when they idle; an open offer goes back, an accepted one stay
 
   loginByDigest(wire);
   wire.say(244, CREATE);
+  wire.nowMs += 20_000;
   wire.say(245, ACCEPT);
   wire.nowMs += SESSION_IDLE_MS - 1;
   assert.deepEqual(wire.say(245, ACCEPT), ['']);
@@ -281,6 +304,10 @@ test('the deadline is that of whoever has been silent longest', () => {
   wire.nowMs += 1000;
   wire.say(2, '');
   assert.equal(wire.server.deadline(), begin + 1000 + SESSION_IDLE_MS);
+  wire.nowMs = begin + 1000 + SESSION_IDLE_MS;
+  wire.handle({ type: 'tick' });
+  assert.equal(wire.server.sessionCount, 1);
+  assert.equal(wire.server.deadline(), begin + 2000 + SESSION_IDLE_MS);
 });
 
 test('a full server says so at VERSION and at the login, and takes clients again later', () => {
@@ -294,6 +321,8 @@ test('a full server says so at VERSION and at the login, and takes clients again
   assert.deepEqual(wire.say(2, 'AUTHENTICATE PLAIN\r\n', { from: third }), [BUSY]);
   assert.deepEqual(wire.say(242, wire.respond(challenge), { from: third }), [BUSY]);
   assert.equal(wire.server.sessionCount, 2);
+  // Who has a session already is greeted, as before it.
+  assert.deepEqual(wire.say(1, 'VERSION=2.0.2\r\n'), [CAPABILITY]);
   wire.nowMs += SESSION_IDLE_MS;
   // Being turned away has not used up the nonce.
   assert.match(wire.say(242, wire.respond(challenge), { from: third })[0] ?? '', /^cnNwYXV0aD/);
@@ -305,12 +334,16 @@ test('one address cannot take all sessions, nor can those who may be forged', ()
   assert.deepEqual(wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n', { from: OTHER }), [BUSY]);
   const elsewhere = { ...CLIENT, address: 1 };
   assert.deepEqual(wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n', { from: elsewhere }), [SUCCESS]);
+  wire.nowMs += SESSION_IDLE_MS;
+  assert.deepEqual(wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n', { from: OTHER }), [SUCCESS]);
 
   const guarded = new Wire({ maxUnprovenSessions: 1 });
   guarded.say(1, 'AUTHENTICATE ANONYMOUS\r\n');
   assert.deepEqual(guarded.say(1, 'AUTHENTICATE PLAIN\r\n', { from: OTHER }), [BUSY]);
   const [challenge = ''] = guarded.say(1, 'AUTHENTICATE DIGEST-MD5\r\n', { from: OTHER });
   assert.match(guarded.say(2, guarded.respond(challenge), { from: OTHER })[0] ?? '', /^cnNw/);
+  guarded.nowMs += SESSION_IDLE_MS;
+  assert.deepEqual(guarded.say(1, 'AUTHENTICATE PLAIN\r\n', { from: OTHER }), ['']);
 });
 
 test('settings that clients could not read are refused', () => {
