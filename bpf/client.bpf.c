@@ -102,7 +102,8 @@ int client_egress(struct __sk_buff *skb)
 		return drop(self);
 
 	length = skb->len - link_length;
-	if (push_outer(skb, link_length, self->local_address, self->local_port, self->server, at[1]))
+	if (push_outer(skb, link_length, self->local_address, self->local_port, self->server, at[1],
+		       OUTCOME_OUT_ENCAPSULATED) != OUTCOME_OUT_ENCAPSULATED)
 		return drop(self);
 	__sync_fetch_and_add(&self->out_packets, packets_in(skb));
 	__sync_fetch_and_add(&self->out_bytes, length);

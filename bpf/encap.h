@@ -11,6 +11,8 @@
 #define SIXWAY_ENCAP_H
 
 #include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 #include "parse.h"
 
@@ -58,33 +60,55 @@ static __always_inline void write_outer(struct iphdr *ip, __u32 local_address, _
 }
 
 /*
+ * Makes room for the outer headers of an inner packet that came out of another tunnel and is still
+ * marked as inside it; the kernel does not mark it twice. Without the mark it makes any room, but
+ * does not take the packet for IPv4: translating it (which takes 20 octets away from the front) does
+ * that, and so more room is made than is needed. Not for super-packets: they would be cut up wrongly.
+ */
+static __always_inline int make_room_again(struct __sk_buff *skb, __s32 header_length)
+{
+	int error = bpf_skb_adjust_room(skb, header_length + IPV6_HEADER - IPV4_HEADER,
+					BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+
+	return error ? error : bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0);
+}
+
+/*
  * Pushes the outer headers that `endpoint` calls for. `second` is the inner header's second octet,
- * whose ECN field is copied (RFC 6040, 4.1). Returns 0 or a negative error; pointers into the buffer
- * are void afterwards.
+ * whose ECN field is copied (RFC 6040, 4.1). Returns `pushed` or the outcome that ends the packet;
+ * pointers into the buffer are void afterwards. The buffer is then good for bpf_redirect_neigh().
  */
 static __always_inline int push_outer(struct __sk_buff *skb, __u32 link_length, __u32 local_address,
-				      __u16 local_port, __u64 endpoint, __u8 second)
+				      __u16 local_port, __u64 endpoint, __u8 second,
+				      enum outcome pushed)
 {
 	__u32 length = skb->len - link_length;
+	__s32 header_length = IPV4_HEADER;
+	/* Fixed GSO: a super-packet is cut into the segments it came as, each with these headers. */
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 	__u8 *at;
 	int error;
 
-	/* Fixed GSO: a super-packet is cut into the segments it came as, each with these headers. */
-	if (endpoint >> ENDPOINT_ENCAPSULATION_SHIFT == ENCAPSULATION_V6UDPV4)
-		error = bpf_skb_adjust_room(skb, IPV4_HEADER + UDP_HEADER, BPF_ADJ_ROOM_MAC,
-					    BPF_F_ADJ_ROOM_FIXED_GSO |
-						    BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 |
-						    BPF_F_ADJ_ROOM_ENCAP_L4_UDP);
-	else
-		error = bpf_skb_adjust_room(skb, IPV4_HEADER, BPF_ADJ_ROOM_MAC,
-					    BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
+	if (endpoint >> ENDPOINT_ENCAPSULATION_SHIFT == ENCAPSULATION_V6UDPV4) {
+		header_length += UDP_HEADER;
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	}
+	error = bpf_skb_adjust_room(skb, header_length, BPF_ADJ_ROOM_MAC, flags);
+	if (error == -EALREADY) {
+		if (skb->gso_size)
+			return OUTCOME_OUT_AGGREGATED;
+		error = make_room_again(skb, header_length);
+	}
 	if (error)
-		return error;
+		return OUTCOME_OUT_PUSH_FAILED;
 	at = (__u8 *)(long)skb->data + link_length;
 	if (at + IPV4_HEADER + UDP_HEADER > (__u8 *)(long)skb->data_end)
-		return -1;
+		return OUTCOME_OUT_PUSH_FAILED;
 	write_outer((struct iphdr *)at, local_address, local_port, endpoint, second >> 4 & 3, length);
-	return 0;
+	/* bpf_redirect_neigh() replaces an Ethernet header and drops what has none, as on a TUN device. */
+	if (link_length == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return OUTCOME_OUT_PUSH_FAILED;
+	return pushed;
 }
 
 #endif

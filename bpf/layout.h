@@ -13,6 +13,7 @@
 enum limit {
 	LAYOUT_VERSION = 1,
 	MAX_POOLS = 16,
+	OWNERS_PER_BLOCK = 16,
 	/* The interface identifier of the server's end of every link. */
 	GATEWAY_INTERFACE_ID = 1,
 	/* Times are kept in units of 2^27 ns (0.134 s) of CLOCK_MONOTONIC: a shift in the kernel,
@@ -74,6 +75,11 @@ struct pool {
 	__u8 reserved[5];
 };
 _Static_assert(sizeof(struct pool) == 24, "no holes in struct pool");
+
+/* An array's values are padded to eight octets, so words of four are kept by the block. */
+struct owner_block {
+	__u32 owner[OWNERS_PER_BLOCK]; /* slot + 1; 0: nobody */
+};
 
 struct config {
 	__u32 layout_version;
@@ -147,6 +153,9 @@ enum outcome {
 	OUTCOME_OUT_NOT_YET_HEARD, /* TUNNEL_SILENT_UNTIL_HEARD */
 	OUTCOME_OUT_WRONG_INTERFACE_ID,
 	OUTCOME_OUT_TO_GATEWAY, /* the server's end is nobody's to send to from here */
+	/* A super-packet out of another tunnel (the kernel's GRO puts protocol 41 together): the kernel
+	 * cannot put it into a second one. */
+	OUTCOME_OUT_AGGREGATED,
 	OUTCOME_OUT_PUSH_FAILED, /* the kernel refused */
 	OUTCOME_COUNT,
 };

@@ -22,7 +22,8 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 		__u32 key = i;
 		const struct pool *pool;
 		__u64 offset, position;
-		__u32 index, *owner;
+		const struct owner_block *owners_here;
+		__u32 index, block, owner;
 
 		if (i >= settings->pool_count)
 			break;
@@ -40,10 +41,12 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 			*slot = index;
 			return FOUND_LINK;
 		}
-		owner = bpf_map_lookup_elem(&owners, &index);
-		if (!owner || *owner == 0)
+		block = index / OWNERS_PER_BLOCK;
+		owners_here = bpf_map_lookup_elem(&owners, &block);
+		owner = owners_here ? owners_here->owner[index % OWNERS_PER_BLOCK] : 0;
+		if (owner == 0)
 			return FOUND_UNDELEGATED;
-		*slot = *owner - 1;
+		*slot = owner - 1;
 		return FOUND_DELEGATED;
 	}
 	return FOUND_OUTSIDE;

@@ -21,14 +21,15 @@ struct {
 	__type(value, struct tunnel);
 } tunnels SEC(".maps");
 
-/* Slot + 1 of whoever holds a delegated prefix, 0: nobody. User space writes, the kernel reads.
- * Four octets a position where a record would cost 64: delegation pools are large and sparse. */
+/* Whose a delegated prefix is, by owner index: block index / OWNERS_PER_BLOCK. User space writes, the
+ * kernel reads. Four octets a position where a record would cost 64: delegation pools are large and
+ * sparse. Mappable, as one array of words. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct owner_block);
 } owners SEC(".maps");
 
 /* User space writes, the kernel reads config.pool_count of them in order. A scan of an array beats a

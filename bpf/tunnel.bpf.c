@@ -169,10 +169,11 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	}
 
 	length = skb->len - link_length;
-	if (push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint, second))
-		return OUTCOME_OUT_PUSH_FAILED;
-	count_out(skb, tunnel, length);
-	return OUTCOME_OUT_ENCAPSULATED;
+	result = push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint,
+			    second, OUTCOME_OUT_ENCAPSULATED);
+	if (result == OUTCOME_OUT_ENCAPSULATED)
+		count_out(skb, tunnel, length);
+	return result;
 }
 
 /* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */

@@ -21,6 +21,7 @@ import {
   MAX_POOLS,
   OUTCOME_COUNT_SIZE,
   OUTCOME_NAMES,
+  OWNERS_PER_BLOCK,
   POOL_NONE,
   POOL_OFFSET,
   POOL_SIZE,
@@ -59,7 +60,9 @@ import {
 import {
   adoptMaps,
   loadOverMaps,
+  MAP_NAMES,
   type MapDescriptors,
+  OWNER_SIZE,
   pinOver,
   preparePinDirectory,
   removePins,
@@ -80,6 +83,7 @@ export type { OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to a packet at most. */
 const OVERHEAD = 28;
+const LINK_PINS = { ingress: 'ingress_link', egress: 'egress_link' } as const;
 const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
 
 interface SharedMemory {
@@ -96,6 +100,7 @@ interface SharedMemory {
  * and attachments that cannot be, throw RangeError; a kernel that refuses throws KernelError.
  */
 export class Dataplane {
+  /** Of owners perhaps a little more than was asked for. */
   readonly capacity: Capacity;
   readonly #pinDirectory: string;
   readonly #object: LoadedObject | undefined;
@@ -113,7 +118,7 @@ export class Dataplane {
     this.#maps = maps;
     this.capacity = {
       tunnels: mapInfo(maps.tunnels).maxEntries,
-      owners: mapInfo(maps.owners).maxEntries,
+      owners: mapInfo(maps.owners).maxEntries * OWNERS_PER_BLOCK,
     };
     this.#memory = shareMemory(maps, this.capacity);
     this.#config = readConfig(readElement(maps.config, 0, CONFIG_SIZE), 0);
@@ -141,7 +146,8 @@ export class Dataplane {
 
   /** Takes everything away: links (traffic stops), maps, the device with its routes. In words. */
   static uninstall(pinDirectory: string, device: string): string[] {
-    const actions = removePins(pinDirectory).map((name) => `removed ${join(pinDirectory, name)}`);
+    const pins = [...Object.values(LINK_PINS), ...MAP_NAMES];
+    const actions = removePins(pinDirectory, pins).map((path) => `removed ${path}`);
     try {
       rmdirSync(pinDirectory);
     } catch {
@@ -327,9 +333,10 @@ export class Dataplane {
     return result;
   }
 
-  /** Lets go. Pins stay, and traffic flows on. The instance is of no use afterwards. */
+  /** Lets go. Pins stay, and traffic flows on. The instance is of no use afterwards; closing twice is fine. */
   close(): void {
-    this.#memory?.unmap();
+    if (!this.#memory) return;
+    this.#memory.unmap();
     this.#memory = undefined;
     if (this.#object) this.#object.close();
     else for (const fd of Object.values(this.#maps)) closeSync(fd);
@@ -375,7 +382,7 @@ export class Dataplane {
     name: string,
     actions: string[],
   ): boolean {
-    const path = join(this.#pinDirectory, `${direction}_link`);
+    const path = join(this.#pinDirectory, LINK_PINS[direction]);
     const program = this.programFd(`tunnel_${direction}`);
     const existing = openPinned(path);
     try {
@@ -421,7 +428,7 @@ function readElement(fd: number, key: number, octets: number): DataView<ArrayBuf
 
 function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
   const tunnels = mapMemory(maps.tunnels, capacity.tunnels * TUNNEL_SIZE);
-  const owners = mapMemory(maps.owners, capacity.owners * Uint32Array.BYTES_PER_ELEMENT);
+  const owners = mapMemory(maps.owners, capacity.owners * OWNER_SIZE);
   return {
     tunnels: new DataView(tunnels.buffer),
     words: new BigUint64Array(tunnels.buffer),

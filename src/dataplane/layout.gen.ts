@@ -5,6 +5,7 @@ const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1; // the host
 
 export const LAYOUT_VERSION = 1;
 export const MAX_POOLS = 16;
+export const OWNERS_PER_BLOCK = 16;
 export const GATEWAY_INTERFACE_ID = 1;
 export const TICK_SHIFT = 27;
 
@@ -53,6 +54,7 @@ export const OUTCOME_NAMES = [
   'out_not_yet_heard',
   'out_wrong_interface_id',
   'out_to_gateway',
+  'out_aggregated',
   'out_push_failed',
 ] as const;
 

@@ -2,7 +2,7 @@
 // replaced when their layout is another, grown or shrunk with their contents when only their size is.
 // It must not know what the records in them say.
 
-import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Capacity } from './contract.ts';
 import {
@@ -12,6 +12,7 @@ import {
   MAX_POOLS,
   OUTCOME_COUNT_SIZE,
   OUTCOME_NAMES,
+  OWNERS_PER_BLOCK,
   POOL_SIZE,
   readConfig,
   TUNNEL_SIZE,
@@ -35,9 +36,12 @@ export type MapName = (typeof MAP_NAMES)[number];
 /** Descriptors of every map; whoever has them closes them. */
 export type MapDescriptors = Record<MapName, number>;
 
+/** Octets of one word in `owners`. */
+export const OWNER_SIZE = 4;
+
 const VALUE_SIZES: Record<MapName, number> = {
   tunnels: TUNNEL_SIZE,
-  owners: 4,
+  owners: OWNERS_PER_BLOCK * OWNER_SIZE,
   pools: POOL_SIZE,
   config: CONFIG_SIZE,
   outcomes: OUTCOME_COUNT_SIZE,
@@ -77,7 +81,10 @@ export function loadOverMaps(
   capacity: Capacity,
 ): { object: LoadedObject; maps: MapDescriptors; adopted: boolean } {
   const pinned = adoptMaps(directory);
-  const sizes: Partial<Record<MapName, number>> = { ...capacity };
+  const sizes: Partial<Record<MapName, number>> = {
+    tunnels: capacity.tunnels,
+    owners: Math.ceil(capacity.owners / OWNERS_PER_BLOCK),
+  };
   const choices: Record<string, MapChoice> = {};
   for (const name of MAP_NAMES) {
     const size = sizes[name];
@@ -113,16 +120,11 @@ export function pinOver(fd: number, path: string): void {
   renameSync(passing, path);
 }
 
-/** Removes every pin. Returns their names. */
-export function removePins(directory: string): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch {
-    return [];
-  }
-  for (const name of names) rmSync(join(directory, name), { force: true });
-  return names;
+/** Removes what of the named pins there is. Returns their paths. */
+export function removePins(directory: string, names: readonly string[]): string[] {
+  const paths = names.map((name) => join(directory, name)).filter((path) => existsSync(path));
+  for (const path of paths) rmSync(path);
+  return paths;
 }
 
 function isComplete(found: Partial<MapDescriptors>): found is MapDescriptors {

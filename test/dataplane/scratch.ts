@@ -1,0 +1,65 @@
+// A bpffs of the test's own to pin in, gone with the test; and addresses that the tests agree on.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
+import { Dataplane, type PoolMapping } from '../../src/dataplane/dataplane.ts';
+
+export const BROKER = '192.0.2.1';
+export const PORT = 3653;
+export const CLIENT = '198.51.100.7';
+export const CLIENT_PORT = 40000;
+
+export const LINKS: PoolMapping = {
+  purpose: 'link',
+  prefix: parseIpv6Prefix('2001:db8:1000::/56') ?? never(),
+  positionLength: 64,
+  firstIndex: 0,
+};
+export const DELEGATIONS: PoolMapping = {
+  purpose: 'delegation',
+  prefix: parseIpv6Prefix('2001:db8:2000::/40') ?? never(),
+  positionLength: 56,
+  firstIndex: 0,
+};
+export const CAPACITY = { tunnels: 256, owners: 65536 };
+
+export function address4(text: string): number {
+  return parseIpv4(text) ?? never();
+}
+
+export interface Scratch {
+  readonly pinDirectory: string;
+  open(capacity?: { tunnels: number; owners: number }): Dataplane;
+  /** Closes every data plane that was opened, and removes every trace. */
+  remove(): void;
+}
+
+export function makeScratch(): Scratch {
+  const directory = mkdtempSync(join(tmpdir(), 'sixway-pins-'));
+  const opened: Dataplane[] = [];
+  return {
+    pinDirectory: directory,
+    open(capacity = CAPACITY) {
+      const plane = Dataplane.open({ pinDirectory: directory, capacity });
+      opened.push(plane);
+      return plane;
+    },
+    remove() {
+      for (const plane of opened) plane.close();
+      unmountPins(directory);
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** Unmounts the bpffs at a directory, and with it lets go of everything pinned there. */
+export function unmountPins(directory: string): void {
+  execFileSync('umount', [directory]);
+}
+
+function never(): never {
+  throw new Error('an address of the test does not parse');
+}
