@@ -9,6 +9,8 @@ export interface TunnelWish {
   readonly authenticated: boolean;
   /** A router's wish; undefined: a host, which needs its link only. */
   readonly prefixLength: number | undefined;
+  /** Whether the tunnel has a delegation already: it stays, whatever length is asked for. */
+  readonly hasDelegation: boolean;
 }
 
 export type PoolPlan =
@@ -22,13 +24,14 @@ export type PoolPlan =
 
 /**
  * A router gets the length it asks for, or else the closest longer one (a smaller prefix) that any
- * pool hands out. What a tunnel holds already it keeps, whatever is asked: that is the store's rule.
+ * pool hands out.
  */
 export function planPools(pools: readonly Pool[], wish: TunnelWish): PoolPlan {
   const linkPools = pools.filter((pool) => pool.purpose === 'link');
   const { prefixLength } = wish;
   if (prefixLength === undefined) return { ok: true, linkPools, delegationPools: [] };
   if (!wish.authenticated) return { ok: false, refusal: 'prefix-for-anonymous' };
+  if (wish.hasDelegation) return { ok: true, linkPools, delegationPools: [] };
   const possible = pools.filter(
     (pool) => pool.purpose === 'delegation' && pool.positionLength >= prefixLength,
   );

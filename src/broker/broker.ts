@@ -194,7 +194,12 @@ export class Broker {
       const { userId, encapsulation, prefixLength } = request;
       const client = encapsulation === 'v6v4' ? { ...request.client, port: 0 } : request.client;
       const authenticated = userId !== undefined;
-      const plan = planPools(await store.pools(), { authenticated, prefixLength });
+      const standing = authenticated ? await store.tunnel({ userId }) : undefined;
+      const plan = planPools(await store.pools(), {
+        authenticated,
+        prefixLength,
+        hasDelegation: standing?.delegation !== undefined,
+      });
       if (!plan.ok) return plan;
       if (await this.#isKeptOut(userId, encapsulation, client)) return refuse('address-in-use');
 

@@ -1,0 +1,522 @@
+// The broker on a real database and the kernel's real maps.
+
+import assert from 'node:assert/strict';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { formatIpv6, formatIpv6Prefix } from '../../src/address.ts';
+import { Accounts } from '../../src/broker/accounts.ts';
+import {
+  Broker,
+  type OpenRequest,
+  type Refusal,
+  type TunnelOffer,
+} from '../../src/broker/broker.ts';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { at, Fixture, POLICY, REALM } from './fixture.ts';
+
+const HOME = at('192.0.2.1', 40_000);
+const AWAY = at('198.51.100.1', 40_000);
+
+describe('the broker', () => {
+  let fixture: Fixture;
+
+  beforeEach(async () => {
+    fixture = await Fixture.make();
+  });
+
+  afterEach(async () => {
+    await fixture.remove();
+  });
+
+  async function open(request: Partial<OpenRequest>): Promise<TunnelOffer> {
+    const result = await tryOpen(request);
+    if (!result.ok) throw new Error(`refused: ${result.refusal}`);
+    return result.offer;
+  }
+
+  function tryOpen(request: Partial<OpenRequest>) {
+    return fixture.broker.open({
+      userId: undefined,
+      encapsulation: 'v6udpv4',
+      client: HOME,
+      ...request,
+    });
+  }
+
+  async function login(request: Partial<OpenRequest>): Promise<TunnelOffer> {
+    const offer = await open(request);
+    const accepted = await fixture.broker.accept(offer.offerId);
+    if (!accepted.ok) throw new Error(`not accepted: ${accepted.refusal}`);
+    return offer;
+  }
+
+  async function refusedAs(
+    result: Promise<{ ok: true } | { ok: false; refusal: Refusal }>,
+    refusal: Refusal,
+  ): Promise<void> {
+    assert.deepEqual(await result, { ok: false, refusal });
+  }
+
+  describe('opening', () => {
+    it('offers a user ::2 of a link whose ::1 is the gateway, and the prefix asked for', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await open({ userId, prefixLength: 56 });
+      assert.equal(formatIpv6(offer.gateway), '2001:db8:0:1::1');
+      assert.equal(formatIpv6(offer.client), '2001:db8:0:1::2');
+      assert.equal(formatIpv6Prefix(offer.prefix!), '2001:db8:8000::/56');
+      assert.deepEqual(
+        [offer.keepaliveSeconds, offer.lifetimeSeconds, offer.name],
+        [30, 604_800, 'ada'],
+      );
+    });
+
+    it('lets nothing flow before the client accepts', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await open({ userId, prefixLength: 56 });
+      assert.equal(fixture.dataplane.attachment(offer.slot), undefined);
+    });
+
+    it('is on the disk when it is answered', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await open({ userId, prefixLength: 56 });
+      const other = await openSqliteStore({ file: fixture.file, create: false });
+      const tunnel = await other.tunnel({ userId });
+      await other.close();
+      assert.equal(tunnel?.id, offer.tunnelId);
+      assert.deepEqual(tunnel?.delegation, offer.prefix);
+    });
+
+    it('gives a host no prefix, and keeps the one that its user has', async () => {
+      const userId = await fixture.addUser('ada');
+      const router = await open({ userId, prefixLength: 56 });
+      const host = await open({ userId });
+      assert.equal(host.prefix, undefined);
+      const again = await open({ userId, prefixLength: 60 });
+      assert.deepEqual(again.prefix, router.prefix);
+    });
+
+    it('gives anonymous clients an unpredictable address, never a prefix', async () => {
+      const first = await open({ client: at('192.0.2.1', 1) });
+      const second = await open({ client: at('192.0.2.1', 2) });
+      const low = (offer: TunnelOffer) => offer.client & 0xffff_ffff_ffff_ffffn;
+      assert.notEqual(low(first), low(second));
+      assert.ok(low(first) > 0xffffn && low(second) > 0xffffn);
+      assert.equal(first.lifetimeSeconds, 600);
+      await refusedAs(tryOpen({ prefixLength: 56 }), 'prefix-for-anonymous');
+    });
+
+    it('gives the smaller prefix when there is none of the length asked for', async () => {
+      await fixture.addPool('delegation', '2001:db8:9000::/56', 60);
+      const lengthFor = async (name: string, prefixLength: number) =>
+        (await open({ userId: await fixture.addUser(name), prefixLength })).prefix?.length;
+      assert.equal(await lengthFor('a', 48), 56);
+      assert.equal(await lengthFor('b', 57), 60);
+      assert.equal(await lengthFor('c', 60), 60);
+      await refusedAs(
+        tryOpen({ userId: await fixture.addUser('d'), prefixLength: 61 }),
+        'prefix-length-unavailable',
+      );
+    });
+
+    it('lets a client have keepalives more often than the policy, never more rarely', async () => {
+      const seconds = async (wantsKeepaliveSeconds: number) =>
+        (await open({ wantsKeepaliveSeconds, client: at('192.0.2.1', wantsKeepaliveSeconds + 1) }))
+          .keepaliveSeconds;
+      assert.deepEqual([await seconds(0), await seconds(12), await seconds(600)], [5, 12, 30]);
+    });
+
+    it('refuses a disabled and a removed user', async () => {
+      const userId = await fixture.addUser('ada');
+      await fixture.accounts.disable('ada');
+      await refusedAs(tryOpen({ userId }), 'user-disabled');
+      await fixture.accounts.remove('ada');
+      await refusedAs(tryOpen({ userId }), 'user-disabled');
+    });
+  });
+
+  describe('accepting', () => {
+    it('puts endpoint and prefix into the kernel’s maps', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await login({ userId, prefixLength: 56 });
+      assert.deepEqual(fixture.dataplane.attachment(offer.slot), {
+        encapsulation: 'v6udpv4',
+        client: HOME,
+        interfaceId: 2n,
+        mtu: 0,
+      });
+      assert.deepEqual(fixture.ownersInKernel(), new Map([[0, offer.slot]]));
+    });
+
+    it('keeps an anonymous client’s tunnel silent until it is heard', async () => {
+      const offer = await login({});
+      const attachment = fixture.dataplane.attachment(offer.slot);
+      assert.equal(attachment?.silentUntilHeard, true);
+      assert.equal(attachment?.interfaceId, offer.client & 0xffff_ffff_ffff_ffffn);
+    });
+
+    it('knows no port for protocol 41', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await login({ userId, encapsulation: 'v6v4' });
+      assert.deepEqual(fixture.dataplane.attachment(offer.slot)?.client, at('192.0.2.1', 0));
+    });
+
+    it('moves a tunnel to a new endpoint and another encapsulation, with its addresses', async () => {
+      const userId = await fixture.addUser('ada');
+      const first = await login({ userId, prefixLength: 56 });
+      const second = await login({
+        userId,
+        prefixLength: 56,
+        encapsulation: 'v6v4',
+        client: AWAY,
+      });
+      assert.deepEqual(
+        [second.slot, second.client, second.prefix],
+        [first.slot, first.client, first.prefix],
+      );
+      assert.deepEqual(fixture.dataplane.attachment(first.slot)?.client, at('198.51.100.1', 0));
+    });
+
+    it('leaves the tunnel where it is until the new place is accepted', async () => {
+      const userId = await fixture.addUser('ada');
+      const { slot } = await login({ userId });
+      await open({ userId, client: AWAY });
+      assert.deepEqual(fixture.dataplane.attachment(slot)?.client, HOME);
+    });
+
+    it('gives a UDP endpoint to the user who proved it last', async () => {
+      const ada = await login({ userId: await fixture.addUser('ada') });
+      const bob = await login({ userId: await fixture.addUser('bob') });
+      assert.equal(fixture.dataplane.attachment(ada.slot), undefined);
+      assert.deepEqual(fixture.dataplane.attachment(bob.slot)?.client, HOME);
+    });
+
+    it('refuses protocol 41 at an address that another user’s tunnel uses', async () => {
+      const v6v4 = { encapsulation: 'v6v4' } as const;
+      const ada = await login({ userId: await fixture.addUser('ada'), ...v6v4 });
+      const bob = await fixture.addUser('bob');
+      await refusedAs(tryOpen({ userId: bob, ...v6v4 }), 'address-in-use');
+      assert.notEqual(fixture.dataplane.attachment(ada.slot), undefined);
+      await login({ userId: bob, client: HOME });
+    });
+
+    it('decides about the address again when two open before one accepts', async () => {
+      const v6v4 = { encapsulation: 'v6v4' } as const;
+      const ada = await open({ userId: await fixture.addUser('ada'), ...v6v4 });
+      const bob = await open({ userId: await fixture.addUser('bob'), ...v6v4 });
+      assert.equal((await fixture.broker.accept(ada.offerId)).ok, true);
+      await refusedAs(fixture.broker.accept(bob.offerId), 'address-in-use');
+    });
+
+    it('lets no anonymous client push a user out, and no user be kept out by one', async () => {
+      const userId = await fixture.addUser('ada');
+      await login({ userId });
+      await refusedAs(tryOpen({}), 'address-in-use');
+      await login({ encapsulation: 'v6v4', client: AWAY });
+      await login({ userId, encapsulation: 'v6v4', client: AWAY });
+    });
+
+    it('gives an anonymous client at the same endpoint its tunnel again', async () => {
+      const first = await login({});
+      const second = await login({});
+      assert.deepEqual([second.slot, second.client], [first.slot, first.client]);
+    });
+
+    it('refuses an offer that was rejected, that ran out, or that never was', async () => {
+      const userId = await fixture.addUser('ada');
+      const rejected = await open({ userId });
+      await fixture.broker.reject(rejected.offerId);
+      await refusedAs(fixture.broker.accept(rejected.offerId), 'no-such-tunnel');
+      const late = await open({});
+      fixture.nowMs += 121_000;
+      await fixture.broker.expire(fixture.nowMs);
+      await refusedAs(fixture.broker.accept(late.offerId), 'no-such-tunnel');
+      await refusedAs(fixture.broker.accept(4711), 'no-such-tunnel');
+    });
+
+    it('refuses a user who was disabled since the offer', async () => {
+      const offer = await open({ userId: await fixture.addUser('ada') });
+      await fixture.accounts.disable('ada');
+      await refusedAs(fixture.broker.accept(offer.offerId), 'user-disabled');
+      assert.equal(fixture.dataplane.attachment(offer.slot), undefined);
+    });
+
+    it('starts the counters of a slot’s next tunnel from nothing', async () => {
+      await fixture.remove();
+      fixture = await Fixture.make({ links: '2001:db8::/63' });
+      const { slot } = await login({});
+      await fixture.broker.close({ userId: undefined, client: HOME });
+      fixture.countInKernel(slot, 99);
+      assert.equal(fixture.dataplane.counters(slot).inPackets, 99n);
+      fixture.nowMs += 1000;
+      assert.equal((await login({ client: AWAY })).slot, slot);
+      assert.equal(fixture.dataplane.counters(slot).inPackets, 0n);
+    });
+  });
+
+  describe('rejecting and closing', () => {
+    it('frees what an anonymous offer held, and leaves an accepted one alone', async () => {
+      const offer = await open({});
+      await fixture.broker.reject(offer.offerId);
+      assert.equal(await fixture.store.tunnel({ tunnelId: offer.tunnelId }), undefined);
+      const up = await login({});
+      const again = await open({});
+      await fixture.broker.reject(again.offerId);
+      assert.notEqual(fixture.dataplane.attachment(up.slot), undefined);
+    });
+
+    it('takes a user’s tunnel down and keeps the addresses for the next login', async () => {
+      const userId = await fixture.addUser('ada');
+      const before = await login({ userId, prefixLength: 56 });
+      assert.deepEqual(await fixture.broker.close({ userId, client: HOME }), { ok: true });
+      assert.equal(fixture.dataplane.attachment(before.slot), undefined);
+      await refusedAs(fixture.broker.close({ userId, client: HOME }), 'no-such-tunnel');
+      const after = await login({ userId, prefixLength: 56 });
+      assert.deepEqual([after.client, after.prefix], [before.client, before.prefix]);
+    });
+
+    it('lets an anonymous client close its own tunnel only', async () => {
+      const userId = await fixture.addUser('ada');
+      await login({ userId });
+      const guest = await login({ client: AWAY });
+      await refusedAs(fixture.broker.close({ userId: undefined, client: HOME }), 'no-such-tunnel');
+      await fixture.broker.close({ userId: undefined, client: AWAY });
+      assert.equal(fixture.dataplane.attachment(guest.slot), undefined);
+      assert.equal(await fixture.store.tunnel({ tunnelId: guest.tunnelId }), undefined);
+    });
+
+    it('describes the tunnel to its owner only', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await login({ userId, prefixLength: 56 });
+      const described = await fixture.broker.describe({ userId, client: AWAY });
+      assert.ok(described.ok);
+      assert.deepEqual(described.tunnel.endpoint, HOME);
+      assert.deepEqual(described.tunnel.prefix, offer.prefix);
+      const bob = await fixture.addUser('bob');
+      for (const other of [bob, undefined])
+        await refusedAs(fixture.broker.describe({ userId: other, client: HOME }), 'no-such-tunnel');
+    });
+  });
+
+  describe('following what others change', () => {
+    it('stops a disabled user’s traffic and a removed user’s prefix', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await login({ userId, prefixLength: 56 });
+      await fixture.accounts.disable('ada');
+      await fixture.broker.followChanges();
+      assert.equal(fixture.dataplane.attachment(offer.slot), undefined);
+      assert.equal(fixture.ownersInKernel().size, 1);
+      await fixture.accounts.remove('ada');
+      await fixture.broker.followChanges();
+      assert.equal(fixture.ownersInKernel().size, 0);
+    });
+
+    it('closes and disables tunnels by order of an operator', async () => {
+      const userId = await fixture.addUser('ada');
+      const ada = await login({ userId });
+      await fixture.store.setTunnelState(ada.tunnelId, 'disabled', fixture.nowMs);
+      await fixture.broker.followChanges();
+      assert.equal(fixture.dataplane.attachment(ada.slot), undefined);
+      await refusedAs(tryOpen({ userId }), 'tunnel-disabled');
+      const bob = await login({ userId: await fixture.addUser('bob') });
+      await fixture.store.closeTunnel(bob.tunnelId, fixture.nowMs);
+      await fixture.broker.followChanges();
+      assert.equal(fixture.dataplane.attachment(bob.slot), undefined);
+    });
+
+    it('takes a pool into the maps that was added while it runs', async () => {
+      await fixture.addPool('link', '2001:db8:7::/60', 64);
+      await fixture.broker.followChanges();
+      assert.deepEqual(
+        fixture.dataplane
+          .pools()
+          .map(({ prefix, firstIndex }) => [formatIpv6Prefix(prefix), firstIndex]),
+        [
+          ['2001:db8::/56', 0],
+          ['2001:db8:8000::/48', 0],
+          ['2001:db8:7::/60', 256],
+        ],
+      );
+    });
+
+    it('complains of a pool that does not fit and keeps the others working', async () => {
+      await fixture.store.addPool(
+        {
+          purpose: 'link',
+          prefix: { address: 0x20010db8000900000000000000000000n, length: 48 },
+          positionLength: 64,
+        },
+        1 << 20,
+        fixture.nowMs,
+      );
+      await login({ userId: await fixture.addUser('ada') });
+      assert.match(fixture.complaints.join('\n'), /does not take the pools/);
+      assert.equal(fixture.dataplane.pools().length, 2);
+    });
+  });
+
+  describe('time', () => {
+    it('takes a silent user’s tunnel down but keeps the addresses', async () => {
+      const userId = await fixture.addUser('ada');
+      const { slot } = await login({ userId });
+      await fixture.broker.expire(fixture.nowMs + 119_999);
+      assert.notEqual(fixture.dataplane.attachment(slot), undefined);
+      await fixture.broker.expire(fixture.nowMs + 120_000);
+      assert.equal(fixture.dataplane.attachment(slot), undefined);
+      assert.equal((await fixture.store.tunnel({ userId }))?.slot, slot);
+    });
+
+    it('counts a login at the same endpoint as a sign of life', async () => {
+      const userId = await fixture.addUser('ada');
+      const { slot } = await login({ userId });
+      fixture.nowMs += 100_000;
+      await login({ userId });
+      fixture.nowMs += 100_000;
+      await fixture.broker.expire(fixture.nowMs);
+      assert.notEqual(fixture.dataplane.attachment(slot), undefined);
+    });
+
+    it('does not blame the clients for the time in which the broker was away', async () => {
+      const { slot } = await login({ userId: await fixture.addUser('ada') });
+      fixture.nowMs += 3_600_000;
+      await fixture.restart();
+      await fixture.broker.expire(fixture.nowMs);
+      assert.notEqual(fixture.dataplane.attachment(slot), undefined);
+      await fixture.broker.expire(fixture.nowMs + 120_000);
+      assert.equal(fixture.dataplane.attachment(slot), undefined);
+    });
+
+    it('closes an anonymous tunnel that is silent', async () => {
+      const { tunnelId, slot } = await login({});
+      await fixture.broker.expire(fixture.nowMs + 120_000);
+      assert.equal(await fixture.store.tunnel({ tunnelId }), undefined);
+      assert.equal(fixture.dataplane.attachment(slot), undefined);
+    });
+
+    it('closes an anonymous tunnel that has not logged in again in its lifetime', async () => {
+      await fixture.remove();
+      fixture = await Fixture.make({ policy: { anonymousLifetimeSeconds: 60 } });
+      const { tunnelId, slot } = await login({});
+      fixture.nowMs += 59_000;
+      await login({});
+      fixture.nowMs += 59_000;
+      await fixture.broker.expire(fixture.nowMs);
+      assert.notEqual(fixture.dataplane.attachment(slot), undefined);
+      fixture.nowMs += 1000;
+      await fixture.broker.expire(fixture.nowMs);
+      assert.equal(fixture.dataplane.attachment(slot), undefined);
+      assert.equal(await fixture.store.tunnel({ tunnelId }), undefined);
+    });
+  });
+
+  describe('after a crash', () => {
+    it('puts what was committed but not yet in the maps', async () => {
+      const userId = await fixture.addUser('ada');
+      const offer = await open({ userId, prefixLength: 56 });
+      await fixture.store.attachTunnel(
+        {
+          tunnelId: offer.tunnelId,
+          userId,
+          encapsulation: 'v6udpv4',
+          client: HOME,
+          displaces: 'any',
+          expiresAtMs: undefined,
+        },
+        fixture.nowMs,
+      );
+      fixture.dataplane.setOwner(0, undefined);
+      const broker = await fixture.restart();
+      assert.deepEqual(broker.reconciled, { put: 1, removed: 0, kept: 0 });
+      assert.deepEqual(fixture.dataplane.attachment(offer.slot)?.client, HOME);
+      assert.deepEqual(fixture.ownersInKernel(), new Map([[0, offer.slot]]));
+    });
+
+    it('removes from the maps what the store does not know', async () => {
+      const kept = await login({ userId: await fixture.addUser('ada') });
+      const gone = await login({ client: AWAY });
+      await fixture.store.closeTunnel(gone.tunnelId, fixture.nowMs);
+      fixture.dataplane.setOwner(17, gone.slot);
+      const broker = await fixture.restart();
+      assert.deepEqual(broker.reconciled, { put: 0, removed: 1, kept: 1 });
+      assert.equal(fixture.dataplane.attachment(gone.slot), undefined);
+      assert.notEqual(fixture.dataplane.attachment(kept.slot), undefined);
+      assert.equal(fixture.ownersInKernel().size, 0);
+    });
+
+    it('does not start with another key than the secrets were sealed with', async () => {
+      const accounts = new Accounts(fixture.store, new Uint8Array(32).fill(8), REALM);
+      await assert.rejects(
+        Broker.start({
+          store: fixture.store,
+          dataplane: fixture.dataplane,
+          accounts,
+          policy: POLICY,
+          log: () => {},
+        }),
+        /key/,
+      );
+    });
+  });
+
+  it('refuses as busy while another process holds the database', async () => {
+    const impatient = await openSqliteStore({ file: fixture.file, create: false, patienceMs: 50 });
+    const broker = await Broker.start({
+      store: impatient,
+      dataplane: fixture.dataplane,
+      accounts: fixture.accounts,
+      policy: POLICY,
+      log: () => {},
+      background: false,
+    });
+    const other = new DatabaseSync(fixture.file);
+    other.exec('begin immediate');
+    await refusedAs(
+      broker.open({ userId: undefined, encapsulation: 'v6udpv4', client: HOME }),
+      'busy',
+    );
+    other.exec('rollback');
+    other.close();
+    await impatient.close();
+    await refusedAs(
+      broker.open({ userId: undefined, encapsulation: 'v6udpv4', client: HOME }),
+      'internal',
+    );
+  });
+
+  it('refuses when the links are used up, and goes on when one is free', async () => {
+    await fixture.remove();
+    fixture = await Fixture.make({ links: '2001:db8::/62' });
+    const offers: TunnelOffer[] = [];
+    for (let port = 1; port <= 3; port++)
+      offers.push(await login({ client: at('192.0.2.1', port) }));
+    await refusedAs(tryOpen({ client: at('192.0.2.1', 4) }), 'no-free-tunnel');
+    await fixture.broker.close({ userId: undefined, client: at('192.0.2.1', 2) });
+    const next = await login({ client: at('192.0.2.1', 4) });
+    assert.equal(next.slot, offers[1]!.slot);
+    assert.notEqual(next.client, offers[1]!.client);
+  });
+
+  it('answers a hundred logins at once, each with addresses of its own', async () => {
+    const userIds: number[] = [];
+    for (let i = 0; i < 100; i++) userIds.push(await fixture.addUser(`user ${i}`));
+    const offers = await Promise.all(
+      userIds.map((userId, i) =>
+        login({ userId, prefixLength: 56, client: at('192.0.2.1', 1000 + i) }),
+      ),
+    );
+    assert.equal(new Set(offers.map((offer) => offer.slot)).size, 100);
+    assert.equal(new Set(offers.map((offer) => formatIpv6Prefix(offer.prefix!))).size, 100);
+    for (const [i, offer] of offers.entries())
+      assert.equal(fixture.dataplane.attachment(offer.slot)?.client.port, 1000 + i);
+  });
+
+  it('follows and expires by itself when it runs in the background', async () => {
+    await fixture.remove();
+    fixture = await Fixture.make({ background: true });
+    const { slot } = await login({ userId: await fixture.addUser('ada') });
+    await fixture.accounts.disable('ada');
+    const deadlineMs = Date.now() + 3000;
+    while (fixture.dataplane.attachment(slot) && Date.now() < deadlineMs)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(fixture.dataplane.attachment(slot), undefined);
+  });
+});

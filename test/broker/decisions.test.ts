@@ -1,0 +1,175 @@
+// The pure parts: which pools, whose place, how long, which pools may be added.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { displacedBy, planPools } from '../../src/broker/allocation.ts';
+import { IdleWatch } from '../../src/broker/idle-watch.ts';
+import { idleLimitMs, keepaliveSecondsFor } from '../../src/broker/lifetime.ts';
+import { addPool } from '../../src/broker/pools.ts';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
+import type { Pool } from '../../src/store/store.ts';
+import { prefix } from './fixture.ts';
+
+function pool(id: number, purpose: Pool['purpose'], positionLength: number): Pool {
+  return {
+    id,
+    purpose,
+    prefix: prefix('2001:db8::/32'),
+    positionLength,
+    positionCount: 1,
+    firstIndex: 0,
+    createdAtMs: 0,
+  };
+}
+
+describe('the choice of pools', () => {
+  const pools = [
+    pool(1, 'link', 64),
+    pool(2, 'delegation', 56),
+    pool(3, 'delegation', 48),
+    pool(4, 'delegation', 56),
+    pool(5, 'link', 64),
+  ];
+
+  const chosen = (
+    prefixLength: number | undefined,
+    authenticated = true,
+    hasDelegation = false,
+  ) => {
+    const plan = planPools(pools, { authenticated, prefixLength, hasDelegation });
+    if (!plan.ok) return plan.refusal;
+    assert.deepEqual(
+      plan.linkPools.map(({ id }) => id),
+      [1, 5],
+    );
+    return plan.delegationPools.map(({ id }) => id);
+  };
+
+  it('takes the length asked for, else the closest longer one', () => {
+    assert.deepEqual(chosen(48), [3]);
+    assert.deepEqual(chosen(56), [2, 4]);
+    assert.deepEqual(chosen(32), [3]);
+    assert.deepEqual(chosen(49), [2, 4]);
+    assert.equal(chosen(57), 'prefix-length-unavailable');
+  });
+
+  it('takes a link only for hosts, and for who has a prefix', () => {
+    assert.deepEqual(chosen(undefined), []);
+    assert.deepEqual(chosen(undefined, false), []);
+    assert.deepEqual(chosen(57, true, true), []);
+  });
+
+  it('refuses any prefix to anonymous clients', () => {
+    assert.equal(chosen(56, false), 'prefix-for-anonymous');
+  });
+
+  it('makes room for users, and for whoever proved a UDP port last', () => {
+    assert.equal(displacedBy(true, 'v6udpv4'), 'any');
+    assert.equal(displacedBy(true, 'v6v4'), 'anonymous');
+    assert.equal(displacedBy(false, 'v6udpv4'), 'none');
+    assert.equal(displacedBy(false, 'v6v4'), 'none');
+  });
+});
+
+describe('time', () => {
+  it('lets a tunnel be silent for three keepalives and 30 s', () => {
+    assert.equal(idleLimitMs(30), 120_000);
+    assert.equal(idleLimitMs(5), 45_000);
+  });
+
+  it('keeps a keepalive between 5 s and the policy', () => {
+    assert.deepEqual(
+      [undefined, 1, 5, 17, 30, 31].map((wish) => keepaliveSecondsFor(wish, 30)),
+      [30, 5, 5, 17, 30, 30],
+    );
+  });
+
+  it('finds the slots that were silent, and asks when the client was heard only then', () => {
+    const watch = new IdleWatch(8);
+    const heard = new Map<number, number>();
+    const asked: number[] = [];
+    const silent = (nowMs: number) =>
+      watch
+        .silent(nowMs, (slot) => {
+          asked.push(slot);
+          return heard.get(slot);
+        })
+        .map(({ slot }) => slot);
+    watch.watch(3, 100, 1000);
+    watch.watch(5, 200, 1000);
+    assert.deepEqual(silent(1099), []);
+    assert.deepEqual(asked, []);
+    heard.set(3, 1050);
+    assert.deepEqual(silent(1100), []);
+    assert.deepEqual(silent(1149), []);
+    assert.deepEqual(asked, [3]);
+    assert.deepEqual(silent(1200), [3, 5]);
+    watch.forget(3);
+    assert.deepEqual(silent(1200), [5]);
+    watch.watch(5, 200, 1150);
+    assert.deepEqual(silent(1200), []);
+  });
+});
+
+describe('adding a pool', () => {
+  const capacity = { tunnels: 1024, owners: 4096 };
+
+  async function withStore(
+    act: (
+      add: (purpose: Pool['purpose'], text: string, length: number) => Promise<string>,
+    ) => Promise<void>,
+  ): Promise<void> {
+    const directory = mkdtempSync(join(tmpdir(), 'sixway-pools-'));
+    const store = await openSqliteStore({ file: join(directory, 'sixway.db'), create: true });
+    try {
+      await act(async (purpose, text, positionLength) => {
+        const wish = { purpose, prefix: prefix(text), positionLength };
+        const added = await addPool(store, wish, capacity, 0);
+        return added.ok ? 'ok' : added.refusal;
+      });
+    } finally {
+      await store.close();
+      rmSync(directory, { recursive: true });
+    }
+  }
+
+  it('takes unicast prefixes only, and none of other tunnel mechanisms', async () => {
+    await withStore(async (add) => {
+      for (const text of ['fe80::/56', 'ff00::/56', '::/56', '2002:c000:201::/56', '2001:0:1::/56'])
+        assert.equal(await add('link', text, 64), 'prefix-unusable', text);
+      assert.equal(await add('link', 'fd00:1::/56', 64), 'ok');
+      assert.equal(await add('link', '2001:db8::/56', 64), 'ok');
+    });
+  });
+
+  it('cuts links into /64 and delegations into nothing longer', async () => {
+    await withStore(async (add) => {
+      assert.equal(await add('link', '2001:db8::/48', 56), 'length-unusable');
+      assert.equal(await add('link', '2001:db8::/64', 64), 'length-unusable');
+      assert.equal(await add('delegation', '2001:db8::/56', 48), 'length-unusable');
+      assert.equal(await add('delegation', '2001:db8::/60', 65), 'length-unusable');
+      assert.equal(await add('delegation', '2001:db8::/56', 56), 'ok');
+    });
+  });
+
+  it('counts each purpose against its own capacity', async () => {
+    await withStore(async (add) => {
+      assert.equal(await add('link', '2001:db8::/53', 64), 'over-capacity');
+      assert.equal(await add('link', '2001:db8::/54', 64), 'ok');
+      assert.equal(await add('link', '2001:db8:1::/63', 64), 'over-capacity');
+      assert.equal(await add('delegation', '2001:db8:8000::/44', 56), 'ok');
+      assert.equal(await add('delegation', '2001:db8:8000::/48', 56), 'overlaps-pool');
+    });
+  });
+
+  it('stops where the kernel’s table of pools is full', async () => {
+    await withStore(async (add) => {
+      for (let i = 0; i < 16; i++)
+        assert.equal(await add('link', `2001:db8:${i.toString(16)}::/60`, 64), 'ok');
+      assert.equal(await add('link', '2001:db8:ff::/60', 64), 'too-many-pools');
+    });
+  });
+});

@@ -1,0 +1,152 @@
+// A broker on a database and kernel maps of its own; both are gone when the test is over.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { type Ipv6Prefix, parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
+import { Accounts } from '../../src/broker/accounts.ts';
+import { Broker, type BrokerPolicy } from '../../src/broker/broker.ts';
+import { Dataplane } from '../../src/dataplane/dataplane.ts';
+import { TUNNEL_OFFSET, TUNNEL_SIZE } from '../../src/dataplane/layout.gen.ts';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
+import type { Pool, Store } from '../../src/store/store.ts';
+
+export const REALM = 'broker.example';
+export const KEY = new Uint8Array(32).fill(7);
+export const POLICY: BrokerPolicy = { keepaliveSeconds: 30, anonymousLifetimeSeconds: 600 };
+
+export interface FixtureOptions {
+  readonly links?: string;
+  /** A prefix and the length that it is cut into, each. */
+  readonly delegations?: readonly (readonly [string, number])[];
+  readonly background?: boolean;
+  readonly policy?: Partial<BrokerPolicy>;
+}
+
+export class Fixture {
+  readonly directory: string;
+  readonly pinDirectory: string;
+  readonly file: string;
+  readonly store: Store;
+  readonly dataplane: Dataplane;
+  readonly accounts: Accounts;
+  readonly complaints: string[] = [];
+  broker: Broker;
+  nowMs = Date.now();
+  readonly #options: FixtureOptions;
+
+  private constructor(
+    directory: string,
+    pinDirectory: string,
+    file: string,
+    store: Store,
+    dataplane: Dataplane,
+    options: FixtureOptions,
+  ) {
+    this.directory = directory;
+    this.pinDirectory = pinDirectory;
+    this.file = file;
+    this.store = store;
+    this.dataplane = dataplane;
+    this.accounts = new Accounts(store, KEY, REALM, () => this.nowMs);
+    this.#options = options;
+    this.broker = undefined as unknown as Broker;
+  }
+
+  static async make(options: FixtureOptions = {}): Promise<Fixture> {
+    const directory = mkdtempSync(join(tmpdir(), 'sixway-broker-'));
+    const pinDirectory = join('/sys/fs/bpf', basename(directory));
+    const file = join(directory, 'sixway.db');
+    const dataplane = Dataplane.open({ pinDirectory, capacity: { tunnels: 1024, owners: 1024 } });
+    const store = await openSqliteStore({ file, create: true });
+    const made = new Fixture(directory, pinDirectory, file, store, dataplane, options);
+    await made.addPool('link', options.links ?? '2001:db8::/56', 64);
+    for (const [prefix, length] of options.delegations ?? [['2001:db8:8000::/48', 56]])
+      await made.addPool('delegation', prefix, length);
+    made.broker = await made.start();
+    return made;
+  }
+
+  async addPool(purpose: Pool['purpose'], text: string, positionLength: number): Promise<Pool> {
+    const added = await this.store.addPool(
+      { purpose, prefix: prefix(text), positionLength },
+      1024,
+      this.nowMs,
+    );
+    if (!added.ok) throw new Error(added.refusal);
+    return added.pool;
+  }
+
+  async start(): Promise<Broker> {
+    return Broker.start({
+      store: this.store,
+      dataplane: this.dataplane,
+      accounts: this.accounts,
+      policy: { ...POLICY, ...this.#options.policy },
+      log: (message, error) => this.complaints.push(error ? `${message}: ${error}` : message),
+      clock: () => this.nowMs,
+      background: this.#options.background ?? false,
+    });
+  }
+
+  /** As after a crash: whatever was in memory is gone. */
+  async restart(): Promise<Broker> {
+    await this.broker.stop();
+    this.broker = await this.start();
+    return this.broker;
+  }
+
+  /** The user's id. */
+  async addUser(name: string): Promise<number> {
+    const added = await this.accounts.add(name, 'open sesame');
+    if (!added.ok) throw new Error(added.refusal);
+    return added.user.id;
+  }
+
+  /** As if the kernel had counted `packets` from the client in this slot, at no known time. */
+  countInKernel(slot: number, packets: number): void {
+    const record = new Array<number>(TUNNEL_SIZE).fill(0);
+    record[TUNNEL_OFFSET.inPackets] = packets;
+    const key = [slot & 255, slot >> 8, 0, 0];
+    execFileSync('bpftool', [
+      ...['map', 'update', 'pinned', join(this.pinDirectory, 'tunnels')],
+      ...['key', ...key.map(String), 'value', ...record.map(String)],
+    ]);
+  }
+
+  /** The slot that each owner index leads to, from the kernel. */
+  ownersInKernel(): Map<number, number> {
+    const dump = execFileSync(
+      'bpftool',
+      ['-j', 'map', 'dump', 'pinned', join(this.pinDirectory, 'owners')],
+      { encoding: 'utf8', maxBuffer: 1 << 24 },
+    );
+    const owners = new Map<number, number>();
+    for (const { key, value } of JSON.parse(dump) as { key: string[]; value: string[] }[]) {
+      const word = littleEndian(value);
+      if (word !== 0) owners.set(littleEndian(key), word - 1);
+    }
+    return owners;
+  }
+
+  async remove(): Promise<void> {
+    await this.broker?.stop();
+    this.dataplane.close();
+    await this.store.close();
+    Dataplane.uninstall(this.pinDirectory, 'no-such-device');
+    rmSync(this.directory, { recursive: true });
+  }
+}
+
+function littleEndian(octets: readonly string[]): number {
+  return octets.reduceRight((word, octet) => word * 256 + Number(octet), 0);
+}
+
+export function prefix(text: string): Ipv6Prefix {
+  return parseIpv6Prefix(text)!;
+}
+
+export function at(address: string, port = 0) {
+  return { address: parseIpv4(address)!, port };
+}
