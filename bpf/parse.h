@@ -20,12 +20,14 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+#define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define PROTOCOL_IPV6 41
 #define PROTOCOL_ICMPV6 58
 #define FRAGMENT_MASK 0x3fff /* more fragments, offset */
 #define IPV4_HEADER 20
 #define UDP_HEADER 8
+#define TCP_DATA_OFFSET 12 /* the octet that holds it */
 #define IPV6_HEADER 40
 /* Link layer, IPv4 with all options, UDP, IPv6, and an ICMPv6 header: all that we look at. */
 #define HEADERS_AT_MOST (14 + 60 + 8 + 40 + 8)

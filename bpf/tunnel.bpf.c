@@ -104,13 +104,18 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	return strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
 }
 
-/* The longest packet that this buffer will be on the wire: a super-packet goes out in segments. */
-static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_length)
+/* The longest packet that this buffer will be on the wire: a super-packet goes out in segments, each
+ * with the headers of the whole. `at` is the inner header. */
+static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_length, const __u8 *at)
 {
-	/* Segments' headers: IPv6 and at least UDP; TCP with its usual timestamps. The exact length
-	 * would need a walk over extension headers; senders keep to one size, so a packet of the same
-	 * flow that is not a super-packet settles the rest. */
-	return skb->gso_size ? skb->gso_size + IPV6_HEADER + 8 : skb->len - link_length;
+	const __u8 *tcp = at + IPV6_HEADER;
+
+	if (!skb->gso_size)
+		return skb->len - link_length;
+	if (((const struct ipv6hdr *)at)->nexthdr != PROTOCOL_TCP ||
+	    tcp + TCP_DATA_OFFSET + 1 > (const __u8 *)(long)skb->data_end)
+		return IPV6_HEADER + UDP_HEADER + skb->gso_size;
+	return IPV6_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
 static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings)
@@ -158,7 +163,7 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (tunnel->flags & TUNNEL_SILENT_UNTIL_HEARD && tunnel->in_last_seen == 0)
 		return OUTCOME_OUT_NOT_YET_HEARD;
 
-	if (tunnel->mtu && length_on_wire(skb, link_length) > tunnel->mtu) {
+	if (tunnel->mtu && length_on_wire(skb, link_length, at) > tunnel->mtu) {
 		/* RFC 4443, 2.4 (f): not one for each. */
 		now = now_ticks();
 		if (tunnel->last_too_big == now)

@@ -2,7 +2,7 @@
 // door (mmap of maps, mounting bpffs, TUN devices, raw ICMPv6). Thin on purpose: file descriptors in,
 // file descriptors out, a KernelError when the kernel says no. It must not know what the maps mean.
 
-import { closeSync, constants as fsConstants, openSync } from 'node:fs';
+import { closeSync, existsSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorMessage } from 'node:util';
 import koffi from 'koffi';
@@ -44,6 +44,7 @@ export interface LoadedObject {
 export function loadObject(path: string, choices: Record<string, MapChoice>): LoadedObject {
   const { bpf, log } = libraries();
   log.length = 0;
+  if (!existsSync(path)) throw new Error(`${path} is missing: tools/build-bpf.sh builds it`);
   const fail = (step: string): never => {
     throw new KernelError(step, koffi.errno(), permissionHint() + log.join(' '));
   };

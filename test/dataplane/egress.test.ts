@@ -254,6 +254,19 @@ describe('packets larger than the tunnel’s MTU', () => {
     const fits = packetTo(INSIDE, 0, filler(1300 - 40));
     expectOutcome('out_encapsulated', SEND, ethernet('ipv6', fits));
   });
+  test('are so to the octet, when they are super-packets of TCP', async () => {
+    const segment = filler(1361);
+    segment[12] = 0x80; // data offset: 32 octets of TCP header
+    const tcp = ethernet('ipv6', ipv6({ from: ELSEWHERE, to: INSIDE, nextHeader: 6 }, segment));
+    const context = { gsoSegments: 2, gsoSize: 1300 - 40 - 32 };
+    expectOutcome('out_push_failed', DROP, tcp, context);
+    await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
+    const { verdict } = testRun(plane.programFd('tunnel_egress'), tcp, {
+      ...context,
+      gsoSize: context.gsoSize + 1,
+    });
+    assert.equal(verdict, SEND, 'a Packet Too Big');
+  });
   test('that are super-packets are judged by their segments', () => {
     // The kernel refuses to encapsulate this one, but not for its size.
     expectOutcome('out_push_failed', DROP, ethernet('ipv6', large), {

@@ -1,10 +1,16 @@
 // The two ends of tunnels as small processes, for tests that put each into a host of its own:
-//   ends.ts server '{"pinDirectory", "uplink", "localAddress", "mtu"?, "pools", "tunnels", "owners"?}'
+//   ends.ts server '{"pinDirectory", "uplink", "localAddress", "mtu"?, "links", "tunnels", "owners"?}'
 //   ends.ts client '{"name", "encapsulation", "server", "local", "address", "mtu"?, …}'
-// Addresses are text; ports stand behind a colon. Each says "ready" and then lives until it is ended;
-// the client says what it counted whenever a line comes in.
+//   ends.ts uninstall PIN-DIRECTORY
+//   ends.ts sink PORT            takes one TCP connection and says what came
+//   ends.ts source ADDRESS PORT OCTETS   sends that much to a sink
+// Addresses are text; ports stand behind a colon. Server and client say "ready": the server's end
+// then goes away, as what it pinned stays; the client's lives until it is ended.
 
+import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+import { pipeline, Readable } from 'node:stream';
 import { parseIpv4, parseIpv6, parseIpv6Prefix } from '../../src/address.ts';
 import { Dataplane, type Encapsulation } from '../../src/dataplane/dataplane.ts';
 import { TunnelDevice } from '../../src/dataplane/tunnel-device.ts';
@@ -36,9 +42,53 @@ export interface ClientEnd {
   delegated?: { prefix: string; lanInterface?: string };
 }
 
-const [role, text] = process.argv.slice(2);
-if (role === 'server') runServer(JSON.parse(text ?? '') as ServerEnd);
-else runClient(JSON.parse(text ?? '') as ClientEnd);
+if (import.meta.main) runRole(...process.argv.slice(2));
+
+function runRole(role?: string, text = '', port = '', octets = ''): void {
+  if (role === 'server') runServer(JSON.parse(text) as ServerEnd);
+  else if (role === 'client') runClient(JSON.parse(text) as ClientEnd);
+  else if (role === 'uninstall') console.log(Dataplane.uninstall(text, 'sixway0').join('\n'));
+  else if (role === 'sink') runSink(Number(text));
+  else runSource(text, Number(port), Number(octets));
+}
+
+/** What a sink says of a source's octets. */
+export function received(octets: number): string {
+  const hash = createHash('sha256');
+  for (const chunk of stream(octets)) hash.update(chunk);
+  return `${octets} octets, ${hash.digest('hex')}`;
+}
+
+function* stream(octets: number): Generator<Uint8Array> {
+  const block = Uint8Array.from({ length: 65_521 }, (_, index) => (index * 31 + 7) & 0xff);
+  for (let left = octets; left > 0; left -= block.length)
+    yield block.subarray(0, Math.min(left, block.length));
+}
+
+function runSink(port: number): void {
+  const server = createServer((connection) => {
+    const hash = createHash('sha256');
+    let octets = 0;
+    connection.on('data', (chunk: Uint8Array) => {
+      hash.update(chunk);
+      octets += chunk.length;
+    });
+    connection.on('end', () => {
+      console.log(`${octets} octets, ${hash.digest('hex')}`);
+      connection.end();
+      server.close();
+    });
+  });
+  server.listen(port, '::', () => console.log('listening'));
+}
+
+function runSource(address: string, port: number, octets: number): void {
+  const connection = connect(port, address);
+  pipeline(Readable.from(stream(octets)), connection, (error) => {
+    if (error) throw error;
+  });
+  connection.on('close', () => process.exit(0));
+}
 
 function runServer(end: ServerEnd): void {
   const plane = Dataplane.open({
