@@ -115,18 +115,18 @@ export class Fixture {
     ]);
   }
 
-  /** The slot that each owner index leads to, from the kernel. */
+  /** The slot that each owner index leads to, from the kernel: the map is one array of words. */
   ownersInKernel(): Map<number, number> {
     const dump = execFileSync(
       'bpftool',
       ['-j', 'map', 'dump', 'pinned', join(this.pinDirectory, 'owners')],
       { encoding: 'utf8', maxBuffer: 1 << 24 },
     );
+    const entries = JSON.parse(dump) as { value: string[] }[];
+    const octets = Uint8Array.from(entries.flatMap(({ value }) => value.map(Number)));
     const owners = new Map<number, number>();
-    for (const { key, value } of JSON.parse(dump) as { key: string[]; value: string[] }[]) {
-      const word = littleEndian(value);
-      if (word !== 0) owners.set(littleEndian(key), word - 1);
-    }
+    for (const [index, word] of new Uint32Array(octets.buffer).entries())
+      if (word !== 0) owners.set(index, word - 1);
     return owners;
   }
 
@@ -137,10 +137,6 @@ export class Fixture {
     Dataplane.uninstall(this.pinDirectory, 'no-such-device');
     rmSync(this.directory, { recursive: true });
   }
-}
-
-function littleEndian(octets: readonly string[]): number {
-  return octets.reduceRight((word, octet) => word * 256 + Number(octet), 0);
 }
 
 export function prefix(text: string): Ipv6Prefix {
