@@ -63,7 +63,8 @@ static __always_inline void write_outer(struct iphdr *ip, __u32 local_address, _
  * Makes room for the outer headers of an inner packet that came out of another tunnel and is still
  * marked as inside it; the kernel does not mark it twice. Without the mark it makes any room, but
  * does not take the packet for IPv4: translating it (which takes 20 octets away from the front) does
- * that, and so more room is made than is needed. Not for super-packets: they would be cut up wrongly.
+ * that, and so more room is made than is needed. Not for super-packets, which would be cut up wrongly:
+ * those are sent around.
  */
 static __always_inline int make_room_again(struct __sk_buff *skb, __s32 header_length)
 {
@@ -74,9 +75,30 @@ static __always_inline int make_room_again(struct __sk_buff *skb, __s32 header_l
 }
 
 /*
+ * Gives the packet of a device without link layer (link_length 0) an Ethernet header of zeroes:
+ * bpf_redirect_neigh() replaces one, and drops what has none. Returns 0 or a negative error.
+ */
+static __always_inline int give_link_layer(struct __sk_buff *skb, __u32 link_length)
+{
+	return link_length ? 0 : bpf_skb_change_head(skb, ETH_HLEN, 0);
+}
+
+/* Makes an inner packet ready for the loopback device, which reads the type from the link layer. */
+static __always_inline enum outcome send_around(struct __sk_buff *skb, __u32 link_length)
+{
+	__be16 type = bpf_htons(ETH_P_IPV6);
+
+	if (give_link_layer(skb, link_length) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN - sizeof(type), &type, sizeof(type), 0))
+		return OUTCOME_OUT_PUSH_FAILED;
+	return OUTCOME_OUT_SENT_AROUND;
+}
+
+/*
  * Pushes the outer headers that `endpoint` calls for. `second` is the inner header's second octet,
  * whose ECN field is copied (RFC 6040, 4.1). Returns `pushed` or the outcome that ends the packet;
- * pointers into the buffer are void afterwards. The buffer is then good for bpf_redirect_neigh().
+ * pointers into the buffer are void afterwards. When pushed, the buffer is good for
+ * bpf_redirect_neigh().
  */
 static __always_inline int push_outer(struct __sk_buff *skb, __u32 link_length, __u32 local_address,
 				      __u16 local_port, __u64 endpoint, __u8 second,
@@ -95,8 +117,9 @@ static __always_inline int push_outer(struct __sk_buff *skb, __u32 link_length, 
 	}
 	error = bpf_skb_adjust_room(skb, header_length, BPF_ADJ_ROOM_MAC, flags);
 	if (error == -EALREADY) {
+		/* The kernel puts packets of protocol 41 together as it receives them (GRO). */
 		if (skb->gso_size)
-			return OUTCOME_OUT_AGGREGATED;
+			return send_around(skb, link_length);
 		error = make_room_again(skb, header_length);
 	}
 	if (error)
@@ -105,10 +128,7 @@ static __always_inline int push_outer(struct __sk_buff *skb, __u32 link_length, 
 	if (at + IPV4_HEADER + UDP_HEADER > (__u8 *)(long)skb->data_end)
 		return OUTCOME_OUT_PUSH_FAILED;
 	write_outer((struct iphdr *)at, local_address, local_port, endpoint, second >> 4 & 3, length);
-	/* bpf_redirect_neigh() replaces an Ethernet header and drops what has none, as on a TUN device. */
-	if (link_length == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return OUTCOME_OUT_PUSH_FAILED;
-	return pushed;
+	return give_link_layer(skb, link_length) ? OUTCOME_OUT_PUSH_FAILED : pushed;
 }
 
 #endif

@@ -144,6 +144,9 @@ enum outcome {
 	OUTCOME_IN_STRIP_FAILED,
 
 	OUTCOME_OUT_ENCAPSULATED,
+	/* A super-packet out of another tunnel: sent around by the loopback device, which cuts it into
+	 * packets; each of them comes again. */
+	OUTCOME_OUT_SENT_AROUND,
 	OUTCOME_OUT_TOO_BIG, /* larger than the tunnel's MTU: Packet Too Big sent */
 	OUTCOME_OUT_TOO_BIG_QUIET, /* the same, within a tick of the last one: dropped only */
 	OUTCOME_OUT_NOT_UNICAST_IPV6, /* IPv4, multicast, link-local, or shorter than a header */
@@ -153,9 +156,6 @@ enum outcome {
 	OUTCOME_OUT_NOT_YET_HEARD, /* TUNNEL_SILENT_UNTIL_HEARD */
 	OUTCOME_OUT_WRONG_INTERFACE_ID,
 	OUTCOME_OUT_TO_GATEWAY, /* the server's end is nobody's to send to from here */
-	/* A super-packet out of another tunnel (the kernel's GRO puts protocol 41 together): the kernel
-	 * cannot put it into a second one. */
-	OUTCOME_OUT_AGGREGATED,
 	OUTCOME_OUT_PUSH_FAILED, /* the kernel refused */
 	OUTCOME_COUNT,
 };

@@ -11,6 +11,9 @@
 #include "encap.h"
 #include "icmp.h"
 
+/* In every network namespace. */
+#define LOOPBACK_IFINDEX 1
+
 static __always_inline const struct config *settings_of_this_host(void)
 {
 	__u32 key = 0;
@@ -199,6 +202,8 @@ static __always_inline int conclude(const struct config *settings, int outcome, 
 	case OUTCOME_IN_ECHO_ANSWERED:
 	case OUTCOME_OUT_ENCAPSULATED:
 		return bpf_redirect_neigh(settings->uplink_ifindex, 0, 0, 0);
+	case OUTCOME_OUT_SENT_AROUND:
+		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
 		return bpf_redirect(settings->tunnel_ifindex, BPF_F_INGRESS);
 	default:

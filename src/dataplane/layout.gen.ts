@@ -45,6 +45,7 @@ export const OUTCOME_NAMES = [
   'in_to_gateway',
   'in_strip_failed',
   'out_encapsulated',
+  'out_sent_around',
   'out_too_big',
   'out_too_big_quiet',
   'out_not_unicast_ipv6',
@@ -54,7 +55,6 @@ export const OUTCOME_NAMES = [
   'out_not_yet_heard',
   'out_wrong_interface_id',
   'out_to_gateway',
-  'out_aggregated',
   'out_push_failed',
 ] as const;
 

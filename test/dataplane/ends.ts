@@ -1,6 +1,7 @@
 // The two ends of tunnels as small processes, for tests that put each into a host of its own:
 //   ends.ts server '{"pinDirectory", "uplink", "localAddress", "mtu"?, "links", "tunnels", "owners"?}'
 //   ends.ts client '{"name", "encapsulation", "server", "local", "address", "mtu"?, …}'
+//   ends.ts outcomes PIN-DIRECTORY
 //   ends.ts uninstall PIN-DIRECTORY
 //   ends.ts sink PORT            takes one TCP connection and says what came
 //   ends.ts source ADDRESS PORT OCTETS   sends that much to a sink
@@ -47,9 +48,15 @@ if (import.meta.main) runRole(...process.argv.slice(2));
 function runRole(role?: string, text = '', port = '', octets = ''): void {
   if (role === 'server') runServer(JSON.parse(text) as ServerEnd);
   else if (role === 'client') runClient(JSON.parse(text) as ClientEnd);
+  else if (role === 'outcomes') printOutcomes(text);
   else if (role === 'uninstall') console.log(Dataplane.uninstall(text, 'sixway0').join('\n'));
   else if (role === 'sink') runSink(Number(text));
   else runSource(text, Number(port), Number(octets));
+}
+
+function printOutcomes(pinDirectory: string): void {
+  for (const { outcome, packets } of Dataplane.read(pinDirectory)?.outcomes() ?? [])
+    console.log(`${outcome} ${packets}`);
 }
 
 /** What a sink says of a source's octets. */

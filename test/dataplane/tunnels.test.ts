@@ -127,6 +127,14 @@ describe('two tunnels', () => {
     await ping(internet.client, OFFICE_INSIDE);
     await ping(office, HOME_INSIDE, '-s', '1200');
   });
+  // Between namespaces what one end sends as super-packets stays whole, as with GRO on a real card.
+  test('exchange TCP, though the kernel does not put super-packets into a second tunnel', async () => {
+    await transfer(internet.client, office, OFFICE_INSIDE, 20 * MEGABYTE);
+    await transfer(office, internet.client, HOME_INSIDE, 20 * MEGABYTE);
+    const around = await internet.broker.run(NODE, [ENDS, 'outcomes', server.pinDirectory]);
+    assert.match(around, /^out_sent_around [1-9]/m);
+    assert.match(around, /^out_push_failed 0$/m);
+  });
 });
 
 describe('a delegated prefix', () => {
