@@ -70,7 +70,7 @@ export async function serve(config: Config, say: (line: string) => void): Promis
       keepaliveSeconds: config.tunnel.keepaliveSeconds,
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
     },
-    log: (message, error) => log.error({ error }, message),
+    log: (message, error) => log.error({ err: error }, message),
   });
   const { reconciled } = broker;
   say(
@@ -152,7 +152,7 @@ async function serveMetrics(
     return page;
   } catch (error) {
     // Tunnels matter more than their metrics.
-    log.warn({ error }, `metrics: ${listen} cannot be used`);
+    log.warn({ err: error }, `metrics: ${listen} cannot be used`);
     return undefined;
   }
 }
