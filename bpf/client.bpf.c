@@ -6,6 +6,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "counting.h"
 #include "decap.h"
 #include "encap.h"
 
@@ -30,11 +31,6 @@ static __always_inline int drop(struct client *self)
 {
 	__sync_fetch_and_add(&self->dropped_packets, 1);
 	return TC_ACT_SHOT;
-}
-
-static __always_inline __u32 packets_in(struct __sk_buff *skb)
-{
-	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
 SEC("tc")
@@ -70,7 +66,7 @@ int client_ingress(struct __sk_buff *skb)
 		return drop(self);
 	__sync_fetch_and_add(&self->in_packets, packets_in(skb));
 	__sync_fetch_and_add(&self->in_bytes, length);
-	self->in_last_seen = (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT);
+	self->in_last_seen = now_ticks();
 	return bpf_redirect(self->tunnel_ifindex, BPF_F_INGRESS);
 }
 

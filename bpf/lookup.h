@@ -52,9 +52,4 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 	return FOUND_OUTSIDE;
 }
 
-static __always_inline __u32 now_ticks(void)
-{
-	return (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT);
-}
-
 #endif

@@ -6,6 +6,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "counting.h"
 #include "lookup.h"
 #include "decap.h"
 #include "encap.h"
@@ -19,11 +20,6 @@ static __always_inline const struct config *settings_of_this_host(void)
 	__u32 key = 0;
 
 	return bpf_map_lookup_elem(&config, &key);
-}
-
-static __always_inline __u32 packets_in(struct __sk_buff *skb)
-{
-	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
 /* What keeps an address of the tunnel's link from being the client's; 0: it is the client's. */

@@ -176,7 +176,7 @@ export class Dataplane {
           `what ${uplinkName} (MTU ${uplink.mtu}) can carry`,
       );
 
-    const actions = enableForwarding(uplinkName);
+    const actions = enableForwarding();
     const tunnel = ensureTunnelDevice(device, mtu, actions);
     this.configure({
       localAddress,

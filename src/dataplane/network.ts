@@ -2,7 +2,7 @@
 // way of iproute2 and /proc/sys. It must not know tunnels, pools or maps.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatIpv4, formatIpv6Prefix, type Ipv4Address, type Ipv6Prefix } from '../address.ts';
 
 /** The only neighbour on a tunnel device: routes by way of it need one neighbour entry, not one for
@@ -112,17 +112,19 @@ export function removeUnreachableRoute(prefix: Ipv6Prefix): void {
 }
 
 /**
- * Lets the kernel forward IPv6, and lets `uplink` go on learning its routes from router
- * advertisements, which forwarding would stop. Returns what had to be changed, in words.
+ * Lets the kernel forward IPv6. Interfaces that learn routes from router advertisements go on doing
+ * so, which forwarding would otherwise stop. Returns what had to be changed, in words.
  */
-export function enableForwarding(uplink: string): string[] {
-  const forwarding = '/proc/sys/net/ipv6/conf/all/forwarding';
+export function enableForwarding(): string[] {
+  const settings = '/proc/sys/net/ipv6/conf';
+  const forwarding = `${settings}/all/forwarding`;
   if (readFileSync(forwarding, 'utf8').trim() !== '0') return [];
   const actions: string[] = [];
-  const acceptAdvertisements = `/proc/sys/net/ipv6/conf/${uplink}/accept_ra`;
-  if (readFileSync(acceptAdvertisements, 'utf8').trim() === '1') {
+  for (const name of readdirSync(settings)) {
+    const acceptAdvertisements = `${settings}/${name}/accept_ra`;
+    if (readFileSync(acceptAdvertisements, 'utf8').trim() !== '1') continue;
     writeFileSync(acceptAdvertisements, '2');
-    actions.push(`let ${uplink} accept router advertisements while forwarding (accept_ra=2)`);
+    actions.push(`kept ${name} listening to router advertisements (accept_ra=2)`);
   }
   writeFileSync(forwarding, '1');
   return [...actions, 'enabled IPv6 forwarding (net.ipv6.conf.all.forwarding=1)'];

@@ -136,7 +136,7 @@ export class TunnelDevice {
       }
       if (delegated) {
         setUpDelegation(delegated.prefix, delegated.lanInterface, undo, actions);
-        actions.push(...enableForwarding(uplinkName));
+        actions.push(...enableForwarding());
       }
       const socket = openIcmpv6(options.address);
       undo.push(() => closeSync(socket));

@@ -3,9 +3,10 @@
 // the tests between namespaces cover the latter.)
 
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, test } from 'node:test';
-import type { Attachment, Dataplane, OutcomeName } from '../../src/dataplane/dataplane.ts';
+import { beforeEach, describe, test } from 'node:test';
+import type { Attachment } from '../../src/dataplane/dataplane.ts';
 import { testRun } from '../../src/dataplane/native.ts';
+import { ATTACHMENT, DELEGATED, DROP, ELSEWHERE, INSIDE, SEND, SLOT, setUpBench } from './bench.ts';
 import {
   bytes,
   checksum,
@@ -17,67 +18,10 @@ import {
   udp,
   withoutIdentification,
 } from './packets.ts';
-import {
-  address4,
-  BROKER,
-  CLIENT,
-  CLIENT_PORT,
-  DELEGATIONS,
-  LINKS,
-  makeScratch,
-  PORT,
-} from './scratch.ts';
+import { address4, BROKER, CLIENT, CLIENT_PORT, PORT } from './scratch.ts';
 
-const [DROP, SEND] = [2, 7]; // TC_ACT_SHOT, TC_ACT_REDIRECT
-const SLOT = 5;
-const INSIDE = '2001:db8:1000:5::2';
-const DELEGATED = '2001:db8:2000:300::99';
-const ELSEWHERE = '2001:db8:80::80';
-const ATTACHMENT: Attachment = {
-  encapsulation: 'v6udpv4',
-  client: { address: address4(CLIENT), port: CLIENT_PORT },
-  interfaceId: 2n,
-  mtu: 0,
-};
-
-const scratch = makeScratch();
-let plane: Dataplane;
-let before: Map<OutcomeName, bigint>;
-
-beforeEach(() => {
-  plane = scratch.open();
-  plane.configure({
-    localAddress: address4(BROKER),
-    localPort: PORT,
-    uplinkIfindex: 1,
-    tunnelIfindex: 1,
-    uplinkHeaderLength: 14,
-    tunnelHeaderLength: 14,
-  });
-  plane.setPools([LINKS, DELEGATIONS]);
-  plane.put(SLOT, ATTACHMENT);
-  plane.setOwner(3, SLOT);
-  before = new Map(plane.outcomes().map(({ outcome, packets }) => [outcome, packets]));
-});
-
-afterEach(() => plane.close());
-after(() => scratch.remove());
-
-function expectOutcome(
-  expected: OutcomeName,
-  verdict: number,
-  packet: Uint8Array,
-  context?: { gsoSize?: number; gsoSegments?: number },
-): Uint8Array {
-  const result = testRun(plane.programFd('tunnel_egress'), packet, context);
-  const changed = plane
-    .outcomes()
-    .filter(({ outcome, packets }) => packets !== before.get(outcome))
-    .map(({ outcome, packets }) => [outcome, packets - (before.get(outcome) ?? 0n)]);
-  assert.deepEqual(changed, [[expected, 1n]]);
-  assert.equal(result.verdict, verdict);
-  return result.packet;
-}
+const bench = setUpBench('tunnel_egress');
+const expectOutcome = bench.expect;
 
 function packetTo(to: string, trafficClass = 0, payload = filler(64)): Uint8Array {
   return ipv6({ from: ELSEWHERE, to, trafficClass }, payload);
@@ -102,7 +46,7 @@ describe('packets to a tunnel get their outer headers', () => {
     assertSent(expectOutcome('out_encapsulated', SEND, toLink), inUdp(packetTo(INSIDE))));
   test('in protocol 41', () => {
     const client = { address: address4(CLIENT), port: 0 };
-    plane.put(SLOT, { ...ATTACHMENT, encapsulation: 'v6v4', client });
+    bench.plane.put(SLOT, { ...ATTACHMENT, encapsulation: 'v6v4', client });
     assertSent(
       expectOutcome('out_encapsulated', SEND, toLink),
       ethernet('ipv4', ipv4({ from: BROKER, to: CLIENT, protocol: 41 }, packetTo(INSIDE))),
@@ -121,15 +65,15 @@ describe('packets to a tunnel get their outer headers', () => {
   test('with an identification that is not always the same', () => {
     const identifications = new Set<number>();
     for (let i = 0; i < 8; i++) {
-      const { packet } = testRun(plane.programFd('tunnel_egress'), toLink);
+      const { packet } = bench.run(toLink);
       identifications.add(new DataView(packet.buffer, packet.byteOffset).getUint16(18));
     }
     assert.ok(identifications.size > 1);
   });
   test('and are counted for their tunnel, in inner octets', () => {
-    const was = plane.counters(SLOT);
+    const was = bench.plane.counters(SLOT);
     expectOutcome('out_encapsulated', SEND, toLink);
-    const is = plane.counters(SLOT);
+    const is = bench.plane.counters(SLOT);
     assert.equal(is.outPackets - was.outPackets, 1n);
     assert.equal(is.outBytes - was.outBytes, 104n);
     assert.equal(is.inPackets, was.inPackets);
@@ -145,7 +89,7 @@ describe('packets that nobody is there for are dropped', () => {
   test('to the link of a tunnel that is not attached', () =>
     void expectOutcome('out_detached', DROP, ethernet('ipv6', packetTo('2001:db8:1000:9::2'))));
   test('to a tunnel that was removed', () => {
-    plane.remove(SLOT);
+    bench.plane.remove(SLOT);
     expectOutcome('out_detached', DROP, toLink);
   });
   test('to a prefix delegated to nobody', () =>
@@ -191,42 +135,37 @@ describe('a tunnel that is silent until heard', () => {
         udp({ from: CLIENT_PORT, to: PORT }, ipv6({ from: INSIDE, to: ELSEWHERE }, filler(8))),
       ),
     );
-    assert.equal(testRun(plane.programFd('tunnel_ingress'), packet).verdict, 0);
+    assert.equal(testRun(bench.plane.programFd('tunnel_ingress'), packet).verdict, 0);
   };
 
   test('gets nothing before its first packet', () => {
-    plane.put(SLOT, silent, { resetCounters: true });
+    bench.plane.put(SLOT, silent, { resetCounters: true });
     expectOutcome('out_not_yet_heard', DROP, toLink);
   });
   test('gets everything after it', () => {
-    plane.put(SLOT, silent, { resetCounters: true });
+    bench.plane.put(SLOT, silent, { resetCounters: true });
     heard();
-    assert.equal(testRun(plane.programFd('tunnel_egress'), toLink).verdict, SEND);
+    assert.equal(bench.run(toLink).verdict, SEND);
   });
   test('has to speak again when it moves', () => {
-    plane.put(SLOT, silent);
+    bench.plane.put(SLOT, silent);
     heard();
     const moved = { address: address4(CLIENT), port: CLIENT_PORT + 1 };
-    plane.put(SLOT, { ...silent, client: moved });
-    expectOutcomeAfterHeard('out_not_yet_heard');
+    bench.plane.put(SLOT, { ...silent, client: moved });
+    expectOutcome('out_not_yet_heard', DROP, toLink);
   });
   test('but not when the same is said again', () => {
-    plane.put(SLOT, silent);
+    bench.plane.put(SLOT, silent);
     heard();
-    plane.put(SLOT, silent);
-    assert.equal(testRun(plane.programFd('tunnel_egress'), toLink).verdict, SEND);
+    bench.plane.put(SLOT, silent);
+    assert.equal(bench.run(toLink).verdict, SEND);
   });
-
-  function expectOutcomeAfterHeard(outcome: OutcomeName): void {
-    before = new Map(plane.outcomes().map(({ outcome: name, packets }) => [name, packets]));
-    expectOutcome(outcome, DROP, toLink);
-  }
 });
 
 describe('packets larger than the tunnel’s MTU', () => {
   const large = packetTo(INSIDE, 0, filler(1301 - 40));
   const tickMs = 2 ** 27 / 1e6;
-  beforeEach(() => plane.put(SLOT, { ...ATTACHMENT, mtu: 1300 }));
+  beforeEach(() => bench.plane.put(SLOT, { ...ATTACHMENT, mtu: 1300 }));
 
   test('become a Packet Too Big to their sender, with as much of them as fits', async () => {
     await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
@@ -240,10 +179,9 @@ describe('packets larger than the tunnel’s MTU', () => {
   test('become one only once in a tick', async () => {
     await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
     const outcomes = () =>
-      plane.outcomes().filter(({ outcome }) => outcome.startsWith('out_too_big'));
+      bench.plane.outcomes().filter(({ outcome }) => outcome.startsWith('out_too_big'));
     const was = outcomes();
-    const program = plane.programFd('tunnel_egress');
-    for (let i = 0; i < 20; i++) testRun(program, ethernet('ipv6', large));
+    for (let i = 0; i < 20; i++) bench.run(ethernet('ipv6', large));
     const [sent = 0n, quiet = 0n] = outcomes().map(
       ({ packets }, index) => packets - (was[index]?.packets ?? 0n),
     );
@@ -261,7 +199,7 @@ describe('packets larger than the tunnel’s MTU', () => {
     const context = { gsoSegments: 2, gsoSize: 1300 - 40 - 32 };
     expectOutcome('out_push_failed', DROP, tcp, context);
     await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
-    const { verdict } = testRun(plane.programFd('tunnel_egress'), tcp, {
+    const { verdict } = bench.run(tcp, {
       ...context,
       gsoSize: context.gsoSize + 1,
     });

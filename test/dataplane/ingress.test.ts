@@ -2,9 +2,20 @@
 // packet, the verdict and the packet that must come out. Runs the compiled program in the kernel.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, test } from 'node:test';
-import type { Dataplane, OutcomeName } from '../../src/dataplane/dataplane.ts';
-import { testRun } from '../../src/dataplane/native.ts';
+import { describe, test } from 'node:test';
+import type { OutcomeName } from '../../src/dataplane/dataplane.ts';
+import {
+  DELEGATED,
+  DROP,
+  ELSEWHERE,
+  GATEWAY,
+  INSIDE,
+  PASS,
+  SEND,
+  SITE,
+  SLOT,
+  setUpBench,
+} from './bench.ts';
 import {
   bytes,
   echo,
@@ -18,72 +29,10 @@ import {
   udp,
   withoutIdentification,
 } from './packets.ts';
-import {
-  address4,
-  BROKER,
-  CLIENT,
-  CLIENT_PORT,
-  DELEGATIONS,
-  LINKS,
-  makeScratch,
-  PORT,
-} from './scratch.ts';
+import { BROKER, CLIENT, CLIENT_PORT, PORT } from './scratch.ts';
 
-const [PASS, DROP, SEND] = [0, 2, 7]; // TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT
-const SLOT = 5;
-const SITE_SLOT = 6;
-const INSIDE = '2001:db8:1000:5::2';
-const GATEWAY = '2001:db8:1000:5::1';
-const SITE = '2001:db8:1000:6::2';
-const DELEGATED = '2001:db8:2000:300::99'; // position 3
-const ELSEWHERE = '2001:db8:80::80';
-
-const scratch = makeScratch();
-let plane: Dataplane;
-let before: Map<OutcomeName, bigint>;
-
-beforeEach(() => {
-  plane = scratch.open();
-  plane.configure({
-    localAddress: address4(BROKER),
-    localPort: PORT,
-    uplinkIfindex: 1,
-    tunnelIfindex: 1,
-    uplinkHeaderLength: 14,
-    tunnelHeaderLength: 14,
-  });
-  plane.setPools([LINKS, DELEGATIONS]);
-  const client = { address: address4(CLIENT), port: CLIENT_PORT };
-  plane.put(SLOT, { encapsulation: 'v6udpv4', client, interfaceId: 2n, mtu: 0 });
-  plane.put(SITE_SLOT, {
-    encapsulation: 'v6v4',
-    client: { ...client, port: 0 },
-    interfaceId: 0n,
-    mtu: 0,
-  });
-  plane.setOwner(3, SLOT);
-  before = new Map(plane.outcomes().map(({ outcome, packets }) => [outcome, packets]));
-});
-
-afterEach(() => plane.close());
-after(() => scratch.remove());
-
-/** Runs the program; every packet ends in exactly one outcome, and this is the one. */
-function expectOutcome(
-  expected: OutcomeName,
-  verdict: number,
-  packet: Uint8Array,
-  context?: { gsoSize?: number; gsoSegments?: number },
-): Uint8Array {
-  const result = testRun(plane.programFd('tunnel_ingress'), packet, context);
-  const changed = plane
-    .outcomes()
-    .filter(({ outcome, packets }) => packets !== before.get(outcome))
-    .map(({ outcome, packets }) => [outcome, packets - (before.get(outcome) ?? 0n)]);
-  assert.deepEqual(changed, [[expected, 1n]]);
-  assert.equal(result.verdict, verdict);
-  return result.packet;
-}
+const bench = setUpBench('tunnel_ingress');
+const expectOutcome = bench.expect;
 
 /** Expects the packet to come out as it went in. */
 function expectUntouched(expected: OutcomeName, packet: Uint8Array): void {
@@ -163,9 +112,9 @@ describe('tunnelled packets with the right addresses lose their outer headers', 
     assertStripped(expectOutcome('in_decapsulated', PASS, inUdp(packet)), packet);
   });
   test('and are counted for their tunnel, in inner octets', () => {
-    const was = plane.counters(SLOT);
+    const was = bench.plane.counters(SLOT);
     expectOutcome('in_decapsulated', PASS, inUdp(inner()));
-    const is = plane.counters(SLOT);
+    const is = bench.plane.counters(SLOT);
     assert.equal(is.inPackets - was.inPackets, 1n);
     assert.equal(is.inBytes - was.inBytes, 104n);
     assert.equal(is.outPackets, was.outPackets);
@@ -226,15 +175,15 @@ describe('keepalive', () => {
   test('also from the delegated prefix, and with a checksum that carries over', () => {
     for (let identifier = 0; identifier < 0x10000; identifier += 0x0fff) {
       const packet = echo('request', { from: DELEGATED, to: GATEWAY }, { ...content, identifier });
-      const { packet: out } = testRun(plane.programFd('tunnel_ingress'), inUdp(packet));
+      const { packet: out } = bench.run(inUdp(packet));
       const answer = echo('reply', { from: GATEWAY, to: DELEGATED }, { ...content, identifier });
       assert.deepEqual(out.slice(42), answer);
     }
   });
   test('counts in both directions', () => {
-    const was = plane.counters(SLOT);
+    const was = bench.plane.counters(SLOT);
     expectOutcome('in_echo_answered', SEND, inUdp(echo('request', request, content)));
-    const is = plane.counters(SLOT);
+    const is = bench.plane.counters(SLOT);
     assert.equal(is.inPackets - was.inPackets, 1n);
     assert.equal(is.outPackets - was.outPackets, 1n);
     assert.equal(is.outBytes - was.outBytes, 64n);
@@ -305,7 +254,7 @@ describe('inner addresses that the sender may not use are dropped', () => {
   test('from the link of a tunnel that is not attached', () =>
     void expectOutcome('in_detached', DROP, inUdp(inner({ from: '2001:db8:1000:9::2' }))));
   test('from the tunnel’s delegated prefix once it is detached', () => {
-    plane.remove(SLOT);
+    bench.plane.remove(SLOT);
     expectOutcome('in_detached', DROP, inUdp(inner({ from: DELEGATED })));
   });
   test('from another IPv4 address', () =>
@@ -325,8 +274,8 @@ describe('inner addresses that the sender may not use are dropped', () => {
   test('from the gateway’s own address', () =>
     void expectOutcome('in_gateway_source', DROP, inUdp(inner({ from: GATEWAY }))));
   test('and leave no trace in the tunnel’s counters', () => {
-    const was = plane.counters(SLOT);
+    const was = bench.plane.counters(SLOT);
     expectOutcome('in_wrong_endpoint', DROP, inUdp(inner(), { from: '198.51.100.8' }));
-    assert.deepEqual(plane.counters(SLOT).inPackets, was.inPackets);
+    assert.deepEqual(bench.plane.counters(SLOT).inPackets, was.inPackets);
   });
 });
