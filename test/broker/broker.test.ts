@@ -11,8 +11,10 @@ import {
   type Refusal,
   type TunnelOffer,
 } from '../../src/broker/broker.ts';
+import { IdleWatch } from '../../src/broker/idle-watch.ts';
+import { Projection } from '../../src/broker/projection.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { at, Fixture, POLICY, REALM } from './fixture.ts';
+import { at, Fixture, POLICY, prefix, REALM } from './fixture.ts';
 
 const HOME = at('192.0.2.1', 40_000);
 const AWAY = at('198.51.100.1', 40_000);
@@ -342,7 +344,7 @@ describe('the broker', () => {
       await fixture.store.addPool(
         {
           purpose: 'link',
-          prefix: { address: 0x20010db8000900000000000000000000n, length: 48 },
+          prefix: prefix('2001:db8:9::/48'),
           positionLength: 64,
         },
         1 << 20,
@@ -352,6 +354,25 @@ describe('the broker', () => {
       assert.match(fixture.complaints.join('\n'), /does not take the pools/);
       assert.equal(fixture.dataplane.pools().length, 2);
     });
+  });
+
+  it('refuses what the kernel’s maps have no room for, and says so', async () => {
+    await fixture.remove();
+    fixture = await Fixture.make({ links: '2001:db8::/63' });
+    await fixture.store.addPool(
+      { purpose: 'link', prefix: prefix('2001:db8:9::/48'), positionLength: 64 },
+      1 << 20,
+      fixture.nowMs,
+    );
+    for (let i = 0; i < 1022; i++) {
+      const client = at('203.0.113.1', i);
+      const offer = await open({ client });
+      assert.ok(offer.slot < 1024);
+    }
+    const offer = await open({ client: AWAY });
+    assert.equal(offer.slot, 1024);
+    await refusedAs(fixture.broker.accept(offer.offerId), 'internal');
+    assert.match(fixture.complaints.join('\n'), /does not take slot 1024/);
   });
 
   describe('time', () => {
@@ -406,6 +427,49 @@ describe('the broker', () => {
       assert.equal(fixture.dataplane.attachment(slot), undefined);
       assert.equal(await fixture.store.tunnel({ tunnelId }), undefined);
     });
+  });
+
+  it('compares everything when it missed more changes than are kept', async () => {
+    const { slot } = await login({ userId: await fixture.addUser('ada') });
+    const other = await openSqliteStore({ file: fixture.file, create: false, changesKept: 10 });
+    const ada = (await other.user('ada'))!;
+    await other.setUserDisabled(ada.id, true, fixture.nowMs);
+    for (let i = 0; i < 1100; i++) await other.setUserSecret(ada.id, 'sealed', fixture.nowMs);
+    await other.close();
+    await fixture.broker.followChanges();
+    assert.equal(fixture.dataplane.attachment(slot), undefined);
+    assert.equal(fixture.complaints.length, 1, 'compared once');
+    await login({ userId: await fixture.addUser('bob') });
+  });
+
+  it('writes into the maps last what it read last, however slow the store is', async () => {
+    const { store, dataplane } = fixture;
+    const { tunnelId, slot } = await login({ userId: await fixture.addUser('ada') });
+    let calls = 0;
+    const slow = new Proxy(store, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (name !== 'attached') return typeof value === 'function' ? value.bind(target) : value;
+        return async (asked: number) => {
+          const tunnel = await target.attached(asked);
+          if (calls++ === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+          return tunnel;
+        };
+      },
+    });
+    const projection = new Projection(
+      slow,
+      dataplane,
+      new IdleWatch(1024),
+      () => fixture.nowMs,
+      () => {},
+    );
+    const first = projection.follow();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await store.takeDownTunnel(tunnelId, fixture.nowMs);
+    await Promise.all([first, projection.follow()]);
+    assert.ok(calls > 1);
+    assert.equal(dataplane.attachment(slot), undefined);
   });
 
   describe('after a crash', () => {

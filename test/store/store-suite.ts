@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { formatIpv6Prefix } from '../../src/address.ts';
-import type { Store } from '../../src/store/store.ts';
+import type { Pool, Store } from '../../src/store/store.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 import { openStore } from './open-store.ts';
 import { addDelegations, addLinks, addUser, at, NOW, opened, prefix, request } from './requests.ts';
@@ -388,6 +388,52 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         assert.deepEqual(await store.ownershipsFrom(delegations, 3, 3), expected.slice(3));
         assert.deepEqual(await store.ownership(4), expected[4]);
         assert.equal(await store.ownership(5), undefined);
+      });
+    });
+
+    describe('a login where the tunnel is already', () => {
+      const asked = { encapsulation: 'v6udpv4', client: at('192.0.2.1', 40_000) } as const;
+
+      async function standing(): Promise<{ pool: Pool; tunnel: Tunnel }> {
+        const pool = await addLinks(store);
+        const userId = await addUser(store, 'ada');
+        const tunnel = opened(await store.openTunnel(request([pool], { userId }), NOW));
+        await attach(tunnel, NOW);
+        return { pool, tunnel };
+      }
+
+      function attach(tunnel: Tunnel, nowMs: number) {
+        return store.attachTunnel(
+          {
+            tunnelId: tunnel.id,
+            userId: tunnel.user?.id,
+            ...asked,
+            displaces: 'none',
+            expiresAtMs: undefined,
+          },
+          nowMs,
+        );
+      }
+
+      it('tells followers nothing', async () => {
+        const { pool, tunnel } = await standing();
+        const before = await store.latestChangeId();
+        opened(await store.openTunnel(request([pool], { userId: tunnel.user?.id }), NOW + 5));
+        assert.equal((await attach(tunnel, NOW + 5)).ok, true);
+        assert.equal(await store.latestChangeId(), before);
+        const after = await store.tunnel({ tunnelId: tunnel.id });
+        assert.equal(after?.lastLoginAtMs, NOW + 5);
+        assert.equal(after?.attachment?.attachedAtMs, NOW);
+      });
+
+      it('saves it from being taken down for its silence before', async () => {
+        const { tunnel } = await standing();
+        await attach(tunnel, NOW + 5);
+        assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 4, NOW + 6), false);
+        assert.notEqual(await store.attached(tunnel.slot), undefined);
+        assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 5, NOW + 6), true);
+        assert.equal(await store.attached(tunnel.slot), undefined);
+        assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 5, NOW + 6), false);
       });
     });
 
