@@ -68,13 +68,12 @@ enum pool_kind {
 struct pool {
 	__u64 network; /* high half; bits beyond prefix_length are zero */
 	__u32 first_index;
-	__u32 count; /* positions */
 	__u8 prefix_length; /* 1..64 */
 	__u8 position_length; /* prefix_length..64 */
 	__u8 kind; /* enum pool_kind */
-	__u8 reserved[5];
+	__u8 reserved;
 };
-_Static_assert(sizeof(struct pool) == 24, "no holes in struct pool");
+_Static_assert(sizeof(struct pool) == 16, "no holes in struct pool");
 
 /* An array's values are padded to eight octets, so words of four are kept by the block. */
 struct owner_block {

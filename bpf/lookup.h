@@ -21,7 +21,7 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 	for (__u32 i = 0; i < MAX_POOLS; i++) {
 		__u32 key = i;
 		const struct pool *pool;
-		__u64 offset, position;
+		__u64 offset;
 		const struct owner_block *owners_here;
 		__u32 index, block, owner;
 
@@ -33,10 +33,7 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 		offset = high ^ pool->network;
 		if (offset >> (64 - pool->prefix_length))
 			continue;
-		position = offset >> (64 - pool->position_length);
-		if (position >= pool->count)
-			return FOUND_OUTSIDE;
-		index = pool->first_index + (__u32)position;
+		index = pool->first_index + (__u32)(offset >> (64 - pool->position_length));
 		if (pool->kind == POOL_LINK) {
 			*slot = index;
 			return FOUND_LINK;

@@ -61,6 +61,8 @@ export interface AttachOptions {
   readonly device: string;
   /** Inner MTU of the tunnel device, in octets. */
   readonly mtu: number;
+  /** false: leave forwarding as it is, whatever it is. */
+  readonly manageSysctls?: boolean;
 }
 
 export interface OutcomeCount {

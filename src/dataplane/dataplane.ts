@@ -176,7 +176,7 @@ export class Dataplane {
           `what ${uplinkName} (MTU ${uplink.mtu}) can carry`,
       );
 
-    const actions = enableForwarding();
+    const actions = options.manageSysctls === false ? [] : enableForwarding();
     const tunnel = ensureTunnelDevice(device, mtu, actions);
     this.configure({
       localAddress,

@@ -121,21 +121,19 @@ export function writeTunnel(view: DataView, at: number, value: TunnelLayout): vo
   view.setUint16(at + 62, value.flags, LITTLE);
 }
 
-export const POOL_SIZE = 24;
+export const POOL_SIZE = 16;
 
 export const POOL_OFFSET = {
   network: 0,
   firstIndex: 8,
-  count: 12,
-  prefixLength: 16,
-  positionLength: 17,
-  kind: 18,
+  prefixLength: 12,
+  positionLength: 13,
+  kind: 14,
 } as const;
 
 export interface PoolLayout {
   network: bigint;
   firstIndex: number;
-  count: number;
   prefixLength: number;
   positionLength: number;
   kind: number;
@@ -145,10 +143,9 @@ export function readPool(view: DataView, at: number): PoolLayout {
   return {
     network: view.getBigUint64(at + 0, LITTLE),
     firstIndex: view.getUint32(at + 8, LITTLE),
-    count: view.getUint32(at + 12, LITTLE),
-    prefixLength: view.getUint8(at + 16),
-    positionLength: view.getUint8(at + 17),
-    kind: view.getUint8(at + 18),
+    prefixLength: view.getUint8(at + 12),
+    positionLength: view.getUint8(at + 13),
+    kind: view.getUint8(at + 14),
   };
 }
 
@@ -156,10 +153,9 @@ export function readPool(view: DataView, at: number): PoolLayout {
 export function writePool(view: DataView, at: number, value: PoolLayout): void {
   view.setBigUint64(at + 0, value.network, LITTLE);
   view.setUint32(at + 8, value.firstIndex, LITTLE);
-  view.setUint32(at + 12, value.count, LITTLE);
-  view.setUint8(at + 16, value.prefixLength);
-  view.setUint8(at + 17, value.positionLength);
-  view.setUint8(at + 18, value.kind);
+  view.setUint8(at + 12, value.prefixLength);
+  view.setUint8(at + 13, value.positionLength);
+  view.setUint8(at + 14, value.kind);
 }
 
 export const CONFIG_SIZE = 24;

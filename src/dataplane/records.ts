@@ -105,7 +105,6 @@ export function poolLayoutOf(pool: PoolMapping): PoolLayout {
   return {
     network: pool.prefix.address >> 64n,
     firstIndex: pool.firstIndex,
-    count: positionCount(pool.prefix, pool.positionLength),
     prefixLength: pool.prefix.length,
     positionLength: pool.positionLength,
     kind: pool.purpose === 'link' ? POOL_LINK : POOL_DELEGATION,

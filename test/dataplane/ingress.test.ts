@@ -198,6 +198,10 @@ describe('keepalive', () => {
   test('an echo reply to the gateway is dropped', () => {
     expectOutcome('in_to_gateway', DROP, inUdp(echo('reply', request, content)));
   });
+  test('an echo request behind IPv4 options is dropped', () => {
+    const packet = inUdp(echo('request', request, content), { options: [1, 1, 1, 0] });
+    expectOutcome('in_to_gateway', DROP, packet);
+  });
   test('an echo request too short to be one is dropped', () => {
     const packet = icmpv6(request, Uint8Array.of(128, 0, 0, 0, 1, 2));
     expectOutcome('in_to_gateway', DROP, inUdp(bytes(packet, filler(8))));
