@@ -1,8 +1,8 @@
-// Facts about the machine that the broker runs on, and the few switches it may turn: the uplink and
-// its address, forwarding, the kernel's release. Knows nothing of tunnels or the store.
+// Facts about the machine that the broker runs on: the uplink and its address, forwarding, the
+// kernel's release, the firewall. Changes nothing; knows nothing of tunnels or the store.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { type Ipv4Address, parseIpv4 } from './address.ts';
 
@@ -36,33 +36,10 @@ function ipJson(...args: string[]): unknown[] {
 /** `net.ipv6.conf.all.forwarding` and the like; undefined where the kernel has no such switch. */
 export function sysctl(name: string): string | undefined {
   try {
-    return readFileSync(sysctlPath(name), 'utf8').trim();
+    return readFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, 'utf8').trim();
   } catch {
     return undefined;
   }
-}
-
-function sysctlPath(name: string): string {
-  return `/proc/sys/${name.replaceAll('.', '/')}`;
-}
-
-/**
- * Switches IPv6 forwarding on. A forwarding Linux ignores router advertisements, so an uplink that
- * has its default route from them is told to go on listening (accept_ra=2) first.
- * Returns what was changed, in plain words.
- */
-export function enableForwarding(uplink: string): string[] {
-  const actions: string[] = [];
-  const set = (name: string, value: string) => {
-    writeFileSync(sysctlPath(name), value);
-    actions.push(`set ${name} = ${value}`);
-  };
-  if (sysctl('net.ipv6.conf.all.forwarding') === '1') return actions;
-  if (sysctl(`net.ipv6.conf.${uplink}.accept_ra`) === '1') {
-    set(`net.ipv6.conf.${uplink}.accept_ra`, '2');
-  }
-  set('net.ipv6.conf.all.forwarding', '1');
-  return actions;
 }
 
 /** Major and minor number of the running kernel. */

@@ -9,7 +9,6 @@ import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
 import {
   defaultUplink,
-  enableForwarding,
   ipv4AddressesOf,
   kernelIsRecentEnough,
   kernelVersion,
@@ -28,6 +27,22 @@ export interface Running {
 
 /** `say` gets what was done, line by line, for the person at the terminal. */
 export async function serve(config: Config, say: (line: string) => void): Promise<Running> {
+  const parts = new AsyncDisposableStack();
+  try {
+    await build(config, say, parts);
+  } catch (error) {
+    await parts.disposeAsync();
+    throw error;
+  }
+  return { stop: () => parts.disposeAsync() };
+}
+
+/** Every part that was built is given to `parts`, which takes them down last one first. */
+async function build(
+  config: Config,
+  say: (line: string) => void,
+  parts: AsyncDisposableStack,
+): Promise<void> {
   if (!kernelIsRecentEnough()) {
     const { major, minor } = kernelVersion();
     throw new Unusable(
@@ -42,26 +57,20 @@ export async function serve(config: Config, say: (line: string) => void): Promis
   const socket = await bindTsp(address, port).catch((error: NodeJS.ErrnoException) => {
     throw new Unusable(explainBind(error, address, port));
   });
+  let listener: TspListener | undefined;
+  parts.defer(() => (listener ? listener.close() : void socket.close()));
   say(`Listening for TSP on UDP ${formatIpv4(address)}:${port}, interface ${uplink}`);
 
   const store = await openSqliteStore({ file: config.store.database, create: true });
+  parts.defer(() => store.close());
   const accounts = await openAccounts(config, store);
   const { realm } = accounts;
   say(`Users, pools and tunnels are in ${config.store.database}; the realm is ${realm}`);
 
-  const dataplane = Dataplane.open({
-    pinDirectory: config.dataplane.pinDirectory,
-    capacity: {
-      tunnels: config.dataplane.maxTunnels,
-      owners: config.dataplane.maxDelegations,
-    },
-  });
-  if (config.server.manageSysctls) for (const action of enableForwarding(uplink)) say(action);
-  const { device, pinDirectory } = config.dataplane;
-  const { mtu } = config.tunnel;
-  const attached = dataplane.attach({ uplink, localAddress: address, port, device, mtu });
-  for (const action of attached.actions) say(action);
-
+  const { pinDirectory, maxTunnels, maxDelegations } = config.dataplane;
+  const capacity = { tunnels: maxTunnels, owners: maxDelegations };
+  const dataplane = explaining(() => Dataplane.open({ pinDirectory, capacity }));
+  parts.defer(() => dataplane.close());
   const broker = await Broker.start({
     store,
     dataplane,
@@ -72,17 +81,26 @@ export async function serve(config: Config, say: (line: string) => void): Promis
     },
     log: (message, error) => log.error({ err: error }, message),
   });
+  parts.defer(() => broker.stop());
   const { reconciled } = broker;
   say(
     `The kernel's maps in ${pinDirectory} agree with the store: ` +
       `${reconciled.kept} tunnels kept, ${reconciled.put} put, ${reconciled.removed} removed`,
   );
 
+  // Only when the maps are right: programs that a new layout replaces begin with empty ones.
+  const { device } = config.dataplane;
+  const { mtu } = config.tunnel;
+  const { manageSysctls } = config.server;
+  const at = { uplink, localAddress: address, port, device, mtu, manageSysctls };
+  const attached = explaining(() => dataplane.attach(at));
+  for (const action of attached.actions) say(action);
+
   const metrics = new Metrics({
     outcomes: () => dataplane.outcomes(),
-    sessions: () => listener.sessionCount,
+    sessions: () => listener?.sessionCount ?? 0,
   });
-  const listener = new TspListener(socket, {
+  listener = new TspListener(socket, {
     address,
     realm,
     mechanisms: config.tsp.mechanisms,
@@ -94,18 +112,19 @@ export async function serve(config: Config, say: (line: string) => void): Promis
     log,
   });
   const page = await serveMetrics(config, metrics, log, say);
+  parts.defer(() => page?.close());
   await sayWhatIsMissing(store, say);
   say('Ready');
+}
 
-  return {
-    stop: async () => {
-      page?.close();
-      await listener.close();
-      await broker.stop();
-      dataplane.close();
-      await store.close();
-    },
-  };
+/** The data plane says in plain errors what it cannot work with; mistakes of ours stay what they are. */
+function explaining<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof Error) || error.constructor !== Error) throw error;
+    throw new Unusable(error.message, { cause: error });
+  }
 }
 
 function chooseUplink(config: Config): string {

@@ -119,6 +119,18 @@ test('metrics can be read on the machine', async () => {
   assert.match(page, /^sixway_packets\{outcome="in_decapsulated"\} \d+$/m);
 });
 
+test('a broker that cannot start says why and ends, without holding anything', async () => {
+  await broker.service.stop();
+  const impossible = await net.broker.try(
+    'env',
+    ['SIXWAY_DATAPLANE_DEVICE=lo', ...broker.command('serve')],
+    15_000,
+  );
+  assert.equal(impossible.code, 1, impossible.stdout + impossible.stderr);
+  assert.match(impossible.stderr, /^sixway: .*lo/);
+  await broker.restart();
+});
+
 test('another key than the store’s is refused, not used', async () => {
   await broker.service.stop();
   rmSync(join(dirname(broker.database), 'secret.key'));

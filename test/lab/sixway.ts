@@ -17,6 +17,8 @@ export interface RunningBroker {
   /** Runs `sixway ARGS` on the broker's machine; throws when it fails. */
   sixway(...args: string[]): Promise<string>;
   trySixway(...args: string[]): Promise<Outcome>;
+  /** The command line of `sixway ARGS` for this broker. */
+  command(...args: string[]): string[];
   /** Starts the daemon again after it was stopped or killed. */
   restart(): Promise<void>;
 }
@@ -74,6 +76,7 @@ listen = "127.0.0.1:9653"
     service: await start(),
     sixway,
     trySixway: (...words) => host.try(SIXWAY, args(words)),
+    command: (...words) => [SIXWAY, ...args(words)],
     restart: async () => {
       running.service = await start();
     },
