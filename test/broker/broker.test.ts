@@ -5,19 +5,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { formatIpv6, formatIpv6Prefix } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
-import {
-  Broker,
-  type OpenRequest,
-  type Refusal,
-  type TunnelOffer,
-} from '../../src/broker/broker.ts';
-import { IdleWatch } from '../../src/broker/idle-watch.ts';
-import { Projection } from '../../src/broker/projection.ts';
+import { Broker, type OpenRequest, type TunnelOffer } from '../../src/broker/broker.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { at, Fixture, POLICY, prefix, REALM } from './fixture.ts';
-
-const HOME = at('192.0.2.1', 40_000);
-const AWAY = at('198.51.100.1', 40_000);
+import { AWAY, at, Fixture, HOME, POLICY, prefix, REALM, refusedAs } from './fixture.ts';
 
 describe('the broker', () => {
   let fixture: Fixture;
@@ -30,34 +20,9 @@ describe('the broker', () => {
     await fixture.remove();
   });
 
-  async function open(request: Partial<OpenRequest>): Promise<TunnelOffer> {
-    const result = await tryOpen(request);
-    if (!result.ok) throw new Error(`refused: ${result.refusal}`);
-    return result.offer;
-  }
-
-  function tryOpen(request: Partial<OpenRequest>) {
-    return fixture.broker.open({
-      userId: undefined,
-      encapsulation: 'v6udpv4',
-      client: HOME,
-      ...request,
-    });
-  }
-
-  async function login(request: Partial<OpenRequest>): Promise<TunnelOffer> {
-    const offer = await open(request);
-    const accepted = await fixture.broker.accept(offer.offerId);
-    if (!accepted.ok) throw new Error(`not accepted: ${accepted.refusal}`);
-    return offer;
-  }
-
-  async function refusedAs(
-    result: Promise<{ ok: true } | { ok: false; refusal: Refusal }>,
-    refusal: Refusal,
-  ): Promise<void> {
-    assert.deepEqual(await result, { ok: false, refusal });
-  }
+  const tryOpen = (request: Partial<OpenRequest>) => fixture.tryOpen(request);
+  const open = (request: Partial<OpenRequest>) => fixture.open(request);
+  const login = (request: Partial<OpenRequest>) => fixture.login(request);
 
   describe('opening', () => {
     it('offers a user ::2 of a link whose ::1 is the gateway, and the prefix asked for', async () => {
@@ -299,63 +264,6 @@ describe('the broker', () => {
     });
   });
 
-  describe('following what others change', () => {
-    it('stops a disabled user’s traffic and a removed user’s prefix', async () => {
-      const userId = await fixture.addUser('ada');
-      const offer = await login({ userId, prefixLength: 56 });
-      await fixture.accounts.disable('ada');
-      await fixture.broker.followChanges();
-      assert.equal(fixture.dataplane.attachment(offer.slot), undefined);
-      assert.equal(fixture.ownersInKernel().size, 1);
-      await fixture.accounts.remove('ada');
-      await fixture.broker.followChanges();
-      assert.equal(fixture.ownersInKernel().size, 0);
-    });
-
-    it('closes and disables tunnels by order of an operator', async () => {
-      const userId = await fixture.addUser('ada');
-      const ada = await login({ userId });
-      await fixture.store.setTunnelState(ada.tunnelId, 'disabled', fixture.nowMs);
-      await fixture.broker.followChanges();
-      assert.equal(fixture.dataplane.attachment(ada.slot), undefined);
-      await refusedAs(tryOpen({ userId }), 'tunnel-disabled');
-      const bob = await login({ userId: await fixture.addUser('bob') });
-      await fixture.store.closeTunnel(bob.tunnelId, fixture.nowMs);
-      await fixture.broker.followChanges();
-      assert.equal(fixture.dataplane.attachment(bob.slot), undefined);
-    });
-
-    it('takes a pool into the maps that was added while it runs', async () => {
-      await fixture.addPool('link', '2001:db8:7::/60', 64);
-      await fixture.broker.followChanges();
-      assert.deepEqual(
-        fixture.dataplane
-          .pools()
-          .map(({ prefix, firstIndex }) => [formatIpv6Prefix(prefix), firstIndex]),
-        [
-          ['2001:db8::/56', 0],
-          ['2001:db8:8000::/48', 0],
-          ['2001:db8:7::/60', 256],
-        ],
-      );
-    });
-
-    it('complains of a pool that does not fit and keeps the others working', async () => {
-      await fixture.store.addPool(
-        {
-          purpose: 'link',
-          prefix: prefix('2001:db8:9::/48'),
-          positionLength: 64,
-        },
-        1 << 20,
-        fixture.nowMs,
-      );
-      await login({ userId: await fixture.addUser('ada') });
-      assert.match(fixture.complaints.join('\n'), /does not take the pools/);
-      assert.equal(fixture.dataplane.pools().length, 2);
-    });
-  });
-
   it('refuses what the kernel’s maps have no room for, and says so', async () => {
     await fixture.remove();
     fixture = await Fixture.make({ links: '2001:db8::/63' });
@@ -429,96 +337,18 @@ describe('the broker', () => {
     });
   });
 
-  it('compares everything when it missed more changes than are kept', async () => {
-    const { slot } = await login({ userId: await fixture.addUser('ada') });
-    const other = await openSqliteStore({ file: fixture.file, create: false, changesKept: 10 });
-    const ada = (await other.user('ada'))!;
-    await other.setUserDisabled(ada.id, true, fixture.nowMs);
-    for (let i = 0; i < 1100; i++) await other.setUserSecret(ada.id, 'sealed', fixture.nowMs);
-    await other.close();
-    await fixture.broker.followChanges();
-    assert.equal(fixture.dataplane.attachment(slot), undefined);
-    assert.equal(fixture.complaints.length, 1, 'compared once');
-    await login({ userId: await fixture.addUser('bob') });
-  });
-
-  it('writes into the maps last what it read last, however slow the store is', async () => {
-    const { store, dataplane } = fixture;
-    const { tunnelId, slot } = await login({ userId: await fixture.addUser('ada') });
-    let calls = 0;
-    const slow = new Proxy(store, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name, target);
-        if (name !== 'attached') return typeof value === 'function' ? value.bind(target) : value;
-        return async (asked: number) => {
-          const tunnel = await target.attached(asked);
-          if (calls++ === 0) await new Promise((resolve) => setTimeout(resolve, 50));
-          return tunnel;
-        };
-      },
-    });
-    const projection = new Projection(
-      slow,
-      dataplane,
-      new IdleWatch(1024),
-      () => fixture.nowMs,
-      () => {},
+  it('does not start with another key than the secrets were sealed with', async () => {
+    const accounts = new Accounts(fixture.store, new Uint8Array(32).fill(8), REALM);
+    await assert.rejects(
+      Broker.start({
+        store: fixture.store,
+        dataplane: fixture.dataplane,
+        accounts,
+        policy: POLICY,
+        log: () => {},
+      }),
+      /key/,
     );
-    const first = projection.follow();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    await store.takeDownTunnel(tunnelId, fixture.nowMs);
-    await Promise.all([first, projection.follow()]);
-    assert.ok(calls > 1);
-    assert.equal(dataplane.attachment(slot), undefined);
-  });
-
-  describe('after a crash', () => {
-    it('puts what was committed but not yet in the maps', async () => {
-      const userId = await fixture.addUser('ada');
-      const offer = await open({ userId, prefixLength: 56 });
-      await fixture.store.attachTunnel(
-        {
-          tunnelId: offer.tunnelId,
-          userId,
-          encapsulation: 'v6udpv4',
-          client: HOME,
-          displaces: 'any',
-          expiresAtMs: undefined,
-        },
-        fixture.nowMs,
-      );
-      fixture.dataplane.setOwner(0, undefined);
-      const broker = await fixture.restart();
-      assert.deepEqual(broker.reconciled, { put: 1, removed: 0, kept: 0 });
-      assert.deepEqual(fixture.dataplane.attachment(offer.slot)?.client, HOME);
-      assert.deepEqual(fixture.ownersInKernel(), new Map([[0, offer.slot]]));
-    });
-
-    it('removes from the maps what the store does not know', async () => {
-      const kept = await login({ userId: await fixture.addUser('ada') });
-      const gone = await login({ client: AWAY });
-      await fixture.store.closeTunnel(gone.tunnelId, fixture.nowMs);
-      fixture.dataplane.setOwner(17, gone.slot);
-      const broker = await fixture.restart();
-      assert.deepEqual(broker.reconciled, { put: 0, removed: 1, kept: 1 });
-      assert.equal(fixture.dataplane.attachment(gone.slot), undefined);
-      assert.notEqual(fixture.dataplane.attachment(kept.slot), undefined);
-      assert.equal(fixture.ownersInKernel().size, 0);
-    });
-
-    it('does not start with another key than the secrets were sealed with', async () => {
-      const accounts = new Accounts(fixture.store, new Uint8Array(32).fill(8), REALM);
-      await assert.rejects(
-        Broker.start({
-          store: fixture.store,
-          dataplane: fixture.dataplane,
-          accounts,
-          policy: POLICY,
-          log: () => {},
-        }),
-        /key/,
-      );
-    });
   });
 
   it('refuses as busy while another process holds the database', async () => {

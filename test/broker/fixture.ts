@@ -1,12 +1,20 @@
 // A broker on a database and kernel maps of its own; both are gone when the test is over.
 
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { type Ipv6Prefix, parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
-import { Broker, type BrokerPolicy } from '../../src/broker/broker.ts';
+import {
+  Broker,
+  type BrokerPolicy,
+  type OpenRequest,
+  type Refusal,
+  type Result,
+  type TunnelOffer,
+} from '../../src/broker/broker.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { TUNNEL_OFFSET, TUNNEL_SIZE } from '../../src/dataplane/layout.gen.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
@@ -15,6 +23,9 @@ import type { Pool, Store } from '../../src/store/store.ts';
 export const REALM = 'broker.example';
 export const KEY = new Uint8Array(32).fill(7);
 export const POLICY: BrokerPolicy = { keepaliveSeconds: 30, anonymousLifetimeSeconds: 600 };
+
+export const HOME = at('192.0.2.1', 40_000);
+export const AWAY = at('198.51.100.1', 40_000);
 
 export interface FixtureOptions {
   readonly links?: string;
@@ -104,6 +115,25 @@ export class Fixture {
     return added.user.id;
   }
 
+  /** Anonymous, in UDP, from home, unless the request says otherwise. */
+  tryOpen(request: Partial<OpenRequest>) {
+    const usual = { userId: undefined, encapsulation: 'v6udpv4', client: HOME } as const;
+    return this.broker.open({ ...usual, ...request });
+  }
+
+  async open(request: Partial<OpenRequest>): Promise<TunnelOffer> {
+    const result = await this.tryOpen(request);
+    if (!result.ok) throw new Error(`refused: ${result.refusal}`);
+    return result.offer;
+  }
+
+  async login(request: Partial<OpenRequest>): Promise<TunnelOffer> {
+    const offer = await this.open(request);
+    const accepted = await this.broker.accept(offer.offerId);
+    if (!accepted.ok) throw new Error(`not accepted: ${accepted.refusal}`);
+    return offer;
+  }
+
   /** As if the kernel had counted `packets` from the client in this slot, at no known time. */
   countInKernel(slot: number, packets: number): void {
     const record = new Array<number>(TUNNEL_SIZE).fill(0);
@@ -145,4 +175,8 @@ export function prefix(text: string): Ipv6Prefix {
 
 export function at(address: string, port = 0) {
   return { address: parseIpv4(address)!, port };
+}
+
+export async function refusedAs(result: Promise<Result>, refusal: Refusal): Promise<void> {
+  assert.deepEqual(await result, { ok: false, refusal });
 }
