@@ -157,7 +157,7 @@ export class Accounts {
   }
 }
 
-export function isUserName(name: string): boolean {
+function isUserName(name: string): boolean {
   return (
     // Separators of HA1's input and of DIGEST-MD5's directives, and what no line should hold.
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused

@@ -72,10 +72,15 @@ export class Fixture {
     const dataplane = Dataplane.open({ pinDirectory, capacity: { tunnels: 1024, owners: 1024 } });
     const store = await openSqliteStore({ file, create: true });
     const made = new Fixture(directory, pinDirectory, file, store, dataplane, options);
-    await made.addPool('link', options.links ?? '2001:db8::/56', 64);
-    for (const [prefix, length] of options.delegations ?? [['2001:db8:8000::/48', 56]])
-      await made.addPool('delegation', prefix, length);
-    made.broker = await made.start();
+    try {
+      await made.addPool('link', options.links ?? '2001:db8::/56', 64);
+      for (const [prefix, length] of options.delegations ?? [['2001:db8:8000::/48', 56]])
+        await made.addPool('delegation', prefix, length);
+      made.broker = await made.start();
+    } catch (error) {
+      await made.remove();
+      throw error;
+    }
     return made;
   }
 
