@@ -15,8 +15,7 @@ import {
   REQUIRED_KERNEL,
 } from './host.ts';
 import { Metrics } from './metrics.ts';
-import { openAccounts, Unusable } from './parts.ts';
-import { openSqliteStore } from './store/sqlite.ts';
+import { openAccounts, openStore, Unusable } from './parts.ts';
 import type { Store } from './store/store.ts';
 import { bindTsp, TspListener } from './tsp-server.ts';
 
@@ -61,7 +60,7 @@ async function build(
   parts.defer(() => (listener ? listener.close() : void socket.close()));
   say(`Listening for TSP on UDP ${formatIpv4(address)}:${port}, interface ${uplink}`);
 
-  const store = await openSqliteStore({ file: config.store.database, create: true });
+  const store = await openStore(config);
   parts.defer(() => store.close());
   const accounts = await openAccounts(config, store);
   const { realm } = accounts;

@@ -1,6 +1,7 @@
 // The parts of a broker, opened as the configuration says: for the daemon, and for commands beside
 // it. What a command changes in the store, the running daemon learns from the change feed.
 
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Accounts } from './broker/accounts.ts';
 import { BadKeyFile, loadOrMakeKey } from './broker/sealing.ts';
@@ -11,9 +12,25 @@ import type { Store } from './store/store.ts';
 /** Something that the operator can mend; the message says what. */
 export class Unusable extends Error {}
 
+/**
+ * Opens the store. It is made when there is neither database nor key: a key without a database means
+ * that the database was lost, and an empty one would give its users' prefixes to others.
+ */
+export async function openStore(config: Config): Promise<Store> {
+  const { database, keyFile } = config.store;
+  const first = !existsSync(keyFile);
+  if (!first && !existsSync(database)) {
+    throw new Unusable(
+      `${database} is missing although its key ${keyFile} exists: it was lost or moved. Restore ` +
+        'it; to begin with an empty one, which gives old prefixes to new users, remove the key',
+    );
+  }
+  return openSqliteStore({ file: database, create: first });
+}
+
 /** Opens the store for one piece of work and closes it whatever happens. */
 export async function withStore<T>(config: Config, work: (store: Store) => Promise<T>): Promise<T> {
-  const store = await openSqliteStore({ file: config.store.database, create: true });
+  const store = await openStore(config);
   try {
     return await work(store);
   } finally {

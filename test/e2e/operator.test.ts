@@ -139,6 +139,17 @@ test('another key than the store’s is refused, not used', async () => {
   assert.match(refused.stderr, /is not the key that the secrets in .* are sealed with/);
 });
 
+test('a database that is missing while its key is there is not begun anew', async () => {
+  const elsewhere = join(dirname(broker.database), 'no-such.db');
+  const outcome = await net.broker.try('env', [
+    `SIXWAY_STORE_DATABASE=${elsewhere}`,
+    `SIXWAY_STORE_KEY_FILE=${join(dirname(broker.database), 'sixway.toml')}`,
+    ...broker.command('user', 'list'),
+  ]);
+  assert.equal(outcome.code, 1);
+  assert.match(outcome.stderr, /no-such\.db is missing although its key .* exists/);
+});
+
 test('a running broker whose database file is lost refuses logins instead of promising', async () => {
   const lost = new Lab();
   try {
