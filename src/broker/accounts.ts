@@ -1,10 +1,11 @@
 // Users: their names, secrets and whether they may log in. A secret is kept as HA1 =
-// MD5(name ":" realm ":" secret) (RFC 2831 §3.9), sealed for its user and realm; the secret itself
-// is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
+// MD5(name ":" realm ":" secret) (RFC 2831 §3.9) and as SCRAM's keys, sealed for its user; the secret
+// itself is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
 
 import { hash, randomBytes, randomInt } from 'node:crypto';
 import type { Endpoint } from '../address.ts';
-import type { Store, User } from '../store/store.ts';
+import type { SealedSecret, Store, User } from '../store/store.ts';
+import { deriveScram, packScram, type ScramCredential, unpackScram } from './scram.ts';
 import { seal, unseal } from './sealing.ts';
 
 /** What a login is checked against. */
@@ -12,6 +13,8 @@ export interface StoredCredential {
   readonly userId: number;
   /** 16 octets each, one for each form in which clients hash; any of them lets in. */
   readonly ha1s: readonly Uint8Array[];
+  /** For SCRAM-SHA-256; absent while the secret is from before it was kept. */
+  readonly scram?: ScramCredential;
 }
 
 export type AccountRefusal =
@@ -116,13 +119,19 @@ export class Accounts {
   async credential(name: string): Promise<StoredCredential | undefined> {
     const user = isUserName(name) ? await this.#store.user(name) : undefined;
     if (!user || user.disabledAtMs !== undefined) return undefined;
-    const ha1s = unseal(this.#key, user.sealedHa1, this.#context(name));
+    const ha1s = unseal(this.#key, user.sealedHa1, this.#ha1Context(name));
     if (!ha1s || ha1s.length === 0 || ha1s.length % HA1_OCTETS !== 0) return undefined;
+    const packed =
+      user.sealedScram === undefined
+        ? undefined
+        : unseal(this.#key, user.sealedScram, scramContext(name));
+    const scram = packed && unpackScram(packed);
     return {
       userId: user.id,
       ha1s: Array.from({ length: ha1s.length / HA1_OCTETS }, (_, i) =>
         ha1s.subarray(i * HA1_OCTETS, (i + 1) * HA1_OCTETS),
       ),
+      ...(scram && { scram }),
     };
   }
 
@@ -142,12 +151,17 @@ export class Accounts {
     return this.#failures.get(name) ?? 0;
   }
 
-  #seal(name: string, secret: string): string {
-    return seal(this.#key, Buffer.concat(ha1s(name, this.realm, secret)), this.#context(name));
+  #seal(name: string, secret: string): SealedSecret {
+    const ha1 = Buffer.concat(ha1s(name, this.realm, secret));
+    const scram = packScram(deriveScram(secret));
+    return {
+      sealedHa1: seal(this.#key, ha1, this.#ha1Context(name)),
+      sealedScram: seal(this.#key, scram, scramContext(name)),
+    };
   }
 
   /** Binds to the name, which is unique, so that nobody's secret works for another one. */
-  #context(name: string): string {
+  #ha1Context(name: string): string {
     return `ha1:${this.realm}:${name}`;
   }
 
@@ -155,6 +169,11 @@ export class Accounts {
     const user = await this.#store.user(name);
     return user && (await act(user.id)) ? { ok: true } : refuse('no-such-user');
   }
+}
+
+/** The realm is no part of SCRAM. */
+function scramContext(name: string): string {
+  return `scram:${name}`;
 }
 
 function isUserName(name: string): boolean {

@@ -28,6 +28,8 @@ export interface Tables {
     name: string;
     /** MD5(name ":" realm ":" secret), encrypted by the broker; opaque here. */
     sealed_ha1: string;
+    /** SCRAM's salt and keys, likewise; null until the first secret that is set since version 2. */
+    sealed_scram: string | null;
     disabled_at_ms: number | null;
     created_at_ms: number;
   };
@@ -118,7 +120,7 @@ async function currentVersion(db: Reader): Promise<number> {
 type Migration = (db: Writer, identity: IdentityColumn) => Promise<void>;
 
 /** Version n is reached by running the first n of these; a published one never changes. */
-const MIGRATIONS: readonly Migration[] = [createFirstSchema];
+const MIGRATIONS: readonly Migration[] = [createFirstSchema, addScram];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
   const { schema } = db;
@@ -213,6 +215,10 @@ async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<
     .execute();
   await schema.createTable('feed').addColumn('last_id', 'bigint', required).execute();
   await db.insertInto('feed').values({ last_id: 0 }).execute();
+}
+
+async function addScram({ schema }: Writer): Promise<void> {
+  await schema.alterTable('users').addColumn('sealed_scram', 'text').execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

@@ -51,6 +51,13 @@ export interface User {
   readonly createdAtMs: number;
 }
 
+/** What is kept of a user's secret, encrypted by the broker; opaque here. */
+export interface SealedSecret {
+  readonly sealedHa1: string;
+  /** Undefined: set before SCRAM was known. */
+  readonly sealedScram: string | undefined;
+}
+
 export interface Pool {
   readonly id: number;
   readonly purpose: PoolPurpose;
@@ -151,11 +158,11 @@ export class Store {
 
   // Users
 
-  async addUser(name: string, sealedHa1: string, nowMs: number): Promise<User | 'name-taken'> {
+  async addUser(name: string, secret: SealedSecret, nowMs: number): Promise<User | 'name-taken'> {
     return this.#act(nowMs, async ({ tx, changed }) => {
       const row = await tx
         .insertInto('users')
-        .values({ name, sealed_ha1: sealedHa1, created_at_ms: nowMs })
+        .values({ name, ...secretColumns(secret), created_at_ms: nowMs })
         .onConflict((conflict) => conflict.column('name').doNothing())
         .returning('id')
         .executeTakeFirst();
@@ -165,13 +172,19 @@ export class Store {
     });
   }
 
-  async user(name: string): Promise<(User & { readonly sealedHa1: string }) | undefined> {
+  async user(name: string): Promise<(User & SealedSecret) | undefined> {
     const row = await this.#db
       .selectFrom('users')
       .selectAll()
       .where('name', '=', name)
       .executeTakeFirst();
-    return row && { ...toUser(row), sealedHa1: row.sealed_ha1 };
+    return (
+      row && {
+        ...toUser(row),
+        sealedHa1: row.sealed_ha1,
+        sealedScram: row.sealed_scram ?? undefined,
+      }
+    );
   }
 
   /** The next `limit` users after the name, in the order of their names. */
@@ -187,11 +200,11 @@ export class Store {
   }
 
   /** False: there is no such user. */
-  async setUserSecret(userId: number, sealedHa1: string, nowMs: number): Promise<boolean> {
+  async setUserSecret(userId: number, secret: SealedSecret, nowMs: number): Promise<boolean> {
     return this.#act(nowMs, async ({ tx, changed }) => {
       const { numUpdatedRows } = await tx
         .updateTable('users')
-        .set({ sealed_ha1: sealedHa1 })
+        .set(secretColumns(secret))
         .where('id', '=', userId)
         .executeTakeFirst();
       await changed('user', userId);
@@ -467,6 +480,10 @@ class Undo extends Error {
     super('undone');
     this.result = result;
   }
+}
+
+function secretColumns({ sealedHa1, sealedScram }: SealedSecret) {
+  return { sealed_ha1: sealedHa1, sealed_scram: sealedScram ?? null };
 }
 
 function toUser(row: {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Accounts } from '../../src/broker/accounts.ts';
+import { deriveScram } from '../../src/broker/scram.ts';
 import { BadKeyFile, loadOrMakeKey, seal, unseal } from '../../src/broker/sealing.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -49,14 +50,26 @@ describe('accounts', () => {
     assert.equal((await ha1s('chris'))?.length, 1);
   });
 
-  it('leaves neither secret nor HA1 in the database’s files', async () => {
+  it('keeps SCRAM’s keys of the secret that was set last', async () => {
+    await accounts.add('chris', 'secret');
+    await accounts.setSecret('chris', 'another');
+    const { salt, iterations, storedKey, serverKey } = (await accounts.credential('chris'))!.scram!;
+    assert.equal(iterations, 4096);
+    const derived = deriveScram('another', salt, iterations);
+    assert.deepEqual(Buffer.from(storedKey), Buffer.from(derived.storedKey));
+    assert.deepEqual(Buffer.from(serverKey), Buffer.from(derived.serverKey));
+  });
+
+  it('leaves neither secret nor what lets in with it in the database’s files', async () => {
     await accounts.add('chris', 'a very recognizable secret');
-    const [ha1] = (await accounts.credential('chris'))!.ha1s;
+    const { ha1s, scram } = (await accounts.credential('chris'))!;
     for (const name of readdirSync(directory)) {
       const content = readFileSync(join(directory, name));
       assert.equal(content.includes('a very recognizable secret'), false, name);
-      assert.equal(content.includes(Buffer.from(ha1!)), false, name);
-      assert.equal(content.includes(Buffer.from(ha1!).toString('hex')), false, name);
+      for (const octets of [ha1s[0]!, scram!.storedKey, scram!.serverKey]) {
+        assert.equal(content.includes(Buffer.from(octets)), false, name);
+        assert.equal(content.includes(Buffer.from(octets).toString('hex')), false, name);
+      }
     }
   });
 
@@ -104,9 +117,15 @@ describe('accounts', () => {
     await accounts.add('ada', 'x');
     const mallory = await accounts.add('mallory', 'y');
     assert.ok(mallory.ok);
-    const { sealedHa1 } = (await store.user('ada'))!;
-    await store.setUserSecret(mallory.user.id, sealedHa1, 0);
+    const ofAda = (await store.user('ada'))!;
+    await store.setUserSecret(mallory.user.id, ofAda, 0);
     assert.equal(await accounts.credential('mallory'), undefined);
+    await accounts.setSecret('mallory', 'y');
+    const { sealedHa1 } = (await store.user('mallory'))!;
+    await store.setUserSecret(mallory.user.id, { ...ofAda, sealedHa1 }, 0);
+    const credential = await accounts.credential('mallory');
+    assert.equal(credential?.ha1s.length, 1);
+    assert.equal(credential?.scram, undefined);
     assert.equal(await new Accounts(store, KEY, 'other').credential('ada'), undefined);
   });
 

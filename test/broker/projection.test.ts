@@ -86,7 +86,7 @@ describe('the maps follow the store', () => {
     const other = await openSqliteStore({ file: fixture.file, create: false, changesKept: 10 });
     const ada = (await other.user('ada'))!;
     await other.setUserDisabled(ada.id, true, fixture.nowMs);
-    for (let i = 0; i < 1100; i++) await other.setUserSecret(ada.id, 'sealed', fixture.nowMs);
+    for (let i = 0; i < 1100; i++) await other.setUserSecret(ada.id, ada, fixture.nowMs);
     await other.close();
     await fixture.broker.followChanges();
     assert.equal(fixture.dataplane.attachment(slot), undefined);

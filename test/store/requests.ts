@@ -1,7 +1,7 @@
 // What the store's tests ask for, in few words.
 
 import { type Ipv6Prefix, parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
-import type { Pool, Store } from '../../src/store/store.ts';
+import type { Pool, SealedSecret, Store } from '../../src/store/store.ts';
 import type { OpenResult, TunnelRequest } from '../../src/store/tunnel-acts.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 
@@ -40,8 +40,12 @@ function added(result: Awaited<ReturnType<Store['addPool']>>): Pool {
   return result.pool;
 }
 
+export function sealed(text: string): SealedSecret {
+  return { sealedHa1: text, sealedScram: `${text}, for SCRAM` };
+}
+
 export async function addUser(store: Store, name: string): Promise<number> {
-  const user = await store.addUser(name, `sealed ${name}`, NOW);
+  const user = await store.addUser(name, sealed(`sealed ${name}`), NOW);
   if (user === 'name-taken') throw new Error(`${name} exists`);
   return user.id;
 }

@@ -6,7 +6,17 @@ import { formatIpv6Prefix } from '../../src/address.ts';
 import type { Pool, Store } from '../../src/store/store.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 import { openStore } from './open-store.ts';
-import { addDelegations, addLinks, addUser, at, NOW, opened, prefix, request } from './requests.ts';
+import {
+  addDelegations,
+  addLinks,
+  addUser,
+  at,
+  NOW,
+  opened,
+  prefix,
+  request,
+  sealed,
+} from './requests.ts';
 
 export interface FreshDatabase {
   /** See {@link openStore}. */
@@ -44,7 +54,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
           name: 'Ada',
           disabledAtMs: undefined,
           createdAtMs: NOW,
-          sealedHa1: 'sealed Ada',
+          ...sealed('sealed Ada'),
         });
         assert.equal(await store.user('ada'), undefined);
         assert.equal(await store.user('Ada%'), undefined);
@@ -52,7 +62,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
 
       it('refuses a name twice and keeps the first secret', async () => {
         await addUser(store, 'ada');
-        assert.equal(await store.addUser('ada', 'another', NOW), 'name-taken');
+        assert.equal(await store.addUser('ada', sealed('another'), NOW), 'name-taken');
         assert.equal((await store.user('ada'))?.sealedHa1, 'sealed ada');
       });
 
@@ -480,7 +490,8 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const short = await openStore(database.location, kept);
         try {
           const userId = await addUser(short, 'ada');
-          for (let i = 0; i < 1100; i++) await short.setUserSecret(userId, `secret ${i}`, NOW);
+          for (let i = 0; i < 1100; i++)
+            await short.setUserSecret(userId, sealed(`secret ${i}`), NOW);
           const latestId = await store.latestChangeId();
           assert.deepEqual(await store.changesSince(start), { complete: false, latestId });
           const recent = await store.changesSince(latestId - kept);

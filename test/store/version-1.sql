@@ -1,0 +1,43 @@
+-- A database of schema version 1: two users with tunnels, an anonymous tunnel, a freed link.
+-- Written by that version and never changed since, so that every later one can be tried on it.
+
+CREATE TABLE "schema_version" ("version" integer not null);
+CREATE TABLE "settings" ("name" text not null primary key, "value" text not null);
+CREATE TABLE "users" ("id" integer primary key autoincrement, "name" text not null unique, "sealed_ha1" text not null, "disabled_at_ms" bigint, "created_at_ms" bigint not null);
+CREATE TABLE "pools" ("id" integer primary key autoincrement, "purpose" text not null, "prefix" text not null unique, "position_length" integer not null, "first_index" bigint not null, "next_position" bigint not null, "created_at_ms" bigint not null, constraint "pools_index" unique ("purpose", "first_index"));
+CREATE TABLE "tunnels" ("id" integer primary key autoincrement, "user_id" integer unique references "users" ("id"), "slot" bigint not null unique, "interface_id" text not null, "requested_prefix_length" integer, "state" text not null, "keepalive_seconds" integer not null, "lifetime_seconds" integer not null, "created_at_ms" bigint not null, "last_login_at_ms" bigint);
+CREATE TABLE "leases" ("pool_id" integer not null references "pools" ("id"), "position" bigint not null, "purpose" text not null, "tunnel_id" integer references "tunnels" ("id"), "expires_at_ms" bigint, "freed_at_ms" bigint, constraint "leases_position" primary key ("pool_id", "position"), constraint "leases_tunnel" unique ("tunnel_id", "purpose"));
+CREATE INDEX "leases_free" on "leases" ("pool_id", "freed_at_ms", "position") where tunnel_id is null;
+CREATE INDEX "leases_expiry" on "leases" ("expires_at_ms") where expires_at_ms is not null;
+CREATE TABLE "attachments" ("tunnel_id" integer not null primary key references "tunnels" ("id"), "encapsulation" text not null, "client_address" bigint not null, "client_port" integer not null, "attached_at_ms" bigint not null, constraint "attachments_endpoint" unique ("encapsulation", "client_address", "client_port"));
+CREATE TABLE "changes" ("id" bigint not null primary key, "kind" text not null, "subject" bigint not null, "at_ms" bigint not null);
+CREATE TABLE "feed" ("last_id" bigint not null);
+insert into schema_version (version) values (1);
+insert into settings (name, value) values ('key_check', 'v1:Qe1WlJWnR76yAAQSB2TaYuebZ12dMSCvEllZhUzueB18p62P6EWV5INua/Y=');
+insert into users (id, name, sealed_ha1, disabled_at_ms, created_at_ms) values (1, 'ada', 'v1:j/074btDYIo60QQqdkVTnp0RTJdNyYF1ONvFhXu53ikSinT7DOUch755IDs=', null, 1700000000000);
+insert into users (id, name, sealed_ha1, disabled_at_ms, created_at_ms) values (2, 'bob', 'v1:xPbk+O6sZRSf2sfrlSuA1DY5ibVOGu6bsi4dfCTEnGm1g3sxfuiZ/Hy04uQ=', null, 1700000000000);
+insert into pools (id, purpose, prefix, position_length, first_index, next_position, created_at_ms) values (1, 'link', '2001:db8::/56', 64, 0, 5, 1700000000000);
+insert into pools (id, purpose, prefix, position_length, first_index, next_position, created_at_ms) values (2, 'delegation', '2001:db8:8000::/48', 56, 0, 1, 1700000000000);
+insert into tunnels (id, user_id, slot, interface_id, requested_prefix_length, state, keepalive_seconds, lifetime_seconds, created_at_ms, last_login_at_ms) values (2, 1, 2, '0000000000000002', 56, 'enabled', 30, 604800, 1700000000000, 1700000000000);
+insert into tunnels (id, user_id, slot, interface_id, requested_prefix_length, state, keepalive_seconds, lifetime_seconds, created_at_ms, last_login_at_ms) values (3, 2, 3, '0000000000000002', null, 'enabled', 30, 604800, 1700000000000, 1700000000000);
+insert into tunnels (id, user_id, slot, interface_id, requested_prefix_length, state, keepalive_seconds, lifetime_seconds, created_at_ms, last_login_at_ms) values (4, null, 4, 'fedcba9876543210', null, 'enabled', 30, 604800, 1700000000000, null);
+insert into leases (pool_id, position, purpose, tunnel_id, expires_at_ms, freed_at_ms) values (1, 1, 'link', null, null, 1700000000001);
+insert into leases (pool_id, position, purpose, tunnel_id, expires_at_ms, freed_at_ms) values (1, 2, 'link', 2, null, null);
+insert into leases (pool_id, position, purpose, tunnel_id, expires_at_ms, freed_at_ms) values (2, 0, 'delegation', 2, null, null);
+insert into leases (pool_id, position, purpose, tunnel_id, expires_at_ms, freed_at_ms) values (1, 3, 'link', 3, null, null);
+insert into leases (pool_id, position, purpose, tunnel_id, expires_at_ms, freed_at_ms) values (1, 4, 'link', 4, 1700000005000, null);
+insert into attachments (tunnel_id, encapsulation, client_address, client_port, attached_at_ms) values (2, 'v6udpv4', 3221225985, 40000, 1700000000000);
+insert into attachments (tunnel_id, encapsulation, client_address, client_port, attached_at_ms) values (3, 'v6v4', 4278190593, 0, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (1, 'user', 1, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (2, 'user', 2, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (3, 'pool', 1, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (4, 'pool', 2, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (5, 'slot', 1, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (6, 'slot', 2, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (7, 'owner', 0, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (8, 'slot', 2, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (9, 'slot', 3, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (10, 'slot', 3, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (11, 'slot', 4, 1700000000000);
+insert into changes (id, kind, subject, at_ms) values (12, 'slot', 1, 1700000000001);
+insert into feed (last_id) values (12);
