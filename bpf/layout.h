@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 enum limit {
-	LAYOUT_VERSION = 1,
+	LAYOUT_VERSION = 2,
 	MAX_POOLS = 16,
 	OWNERS_PER_BLOCK = 16,
 	/* The interface identifier of the server's end of every link. */
@@ -19,6 +19,9 @@ enum limit {
 	/* Times are kept in units of 2^27 ns (0.134 s) of CLOCK_MONOTONIC: a shift in the kernel,
 	 * and 32 bits last 18 years. 0 means never. */
 	TICK_SHIFT = 27,
+	/* Table sizes, as powers of two: 8 MiB of single sources, 1 MiB of prefixes. */
+	SOURCES_BITS = 19,
+	SOURCE_PREFIXES_BITS = 16,
 };
 
 /* One per way of carrying IPv6 over IPv4; part of an endpoint. */
@@ -80,6 +83,28 @@ struct owner_block {
 	__u32 owner[OWNERS_PER_BLOCK]; /* slot + 1; 0: nobody */
 };
 
+/* Of the total budget of signalling: what sources heard of before get, and what strangers get. */
+enum signalling_share {
+	SHARE_STRANGERS = 0,
+	SHARE_KNOWN = 1,
+	SHARE_COUNT,
+};
+
+/* A leaky bucket: the time (CLOCK_MONOTONIC, ns) at which what was let through will have been paid
+ * for. It may be ahead of the present by two seconds' worth of packets: that is the burst. */
+struct budget {
+	__u64 paid_until;
+};
+_Static_assert(sizeof(struct budget) == 8, "an array's values are padded to eight octets");
+
+/* Who sent signalling: an IPv4 address, or the high half of an IPv6 one; or the prefix of either,
+ * shifted to the right. */
+struct source {
+	__u64 key;
+	__u64 paid_until; /* as in struct budget; bit 0: heard of at least twice */
+};
+_Static_assert(sizeof(struct source) == 16, "no holes in struct source");
+
 struct config {
 	__u32 layout_version;
 	__u32 local_address; /* IPv4 */
@@ -91,8 +116,14 @@ struct config {
 	__u8 uplink_header_length;
 	__u8 tunnel_header_length;
 	__u8 reserved[3];
+	/* What one packet of signalling costs, in ns; 0: it is not limited. */
+	__u32 address_cost;
+	__u32 prefix_cost;
+	__u32 stranger_cost;
+	__u32 known_cost;
+	__u64 hash_multiplier; /* odd and secret, so that nobody can aim at another's place in a table */
 };
-_Static_assert(sizeof(struct config) == 24, "no holes in struct config");
+_Static_assert(sizeof(struct config) == 48, "no holes in struct config");
 
 /* The client's only tunnel: written by user space before attaching, counters by the kernel. */
 struct client {
@@ -118,7 +149,7 @@ _Static_assert(sizeof(struct client) == 72, "no holes in struct client");
 enum outcome {
 	/* Passed on unchanged. */
 	OUTCOME_IN_NOT_OURS = 0, /* neither UDP to our port nor protocol 41 to our address */
-	OUTCOME_IN_SIGNALLING, /* TSP: goes to the socket */
+	OUTCOME_IN_SIGNALLING, /* TSP, or a TCP connection to its port: goes to the socket */
 	/* Did what the product is for. */
 	OUTCOME_IN_DECAPSULATED,
 	OUTCOME_IN_ECHO_ANSWERED, /* keepalive */
@@ -126,9 +157,13 @@ enum outcome {
 	OUTCOME_IN_EMPTY, /* UDP without payload: somebody's NAT keepalive */
 	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F */
 	OUTCOME_IN_TRUNCATED, /* lengths in the headers exceed the packet */
-	OUTCOME_IN_FRAGMENT, /* outer fragment carrying IPv6 */
+	OUTCOME_IN_FRAGMENT, /* outer fragment carrying IPv6, or too short to tell what it carries */
 	OUTCOME_IN_AGGREGATED, /* several datagrams in one buffer: the uplink's UDP GRO forwarding is on */
 	OUTCOME_IN_CONGESTION_LOST, /* outer CE, inner not ECN-capable (RFC 6040, 4.2) */
+	/* Dropped: signalling beyond what its source, its source's prefix, or everybody may send. */
+	OUTCOME_IN_SIGNALLING_LIMITED_ADDRESS,
+	OUTCOME_IN_SIGNALLING_LIMITED_PREFIX,
+	OUTCOME_IN_SIGNALLING_LIMITED_TOTAL,
 	/* Dropped: the inner addresses. */
 	OUTCOME_IN_LINK_LOCAL, /* fe80:: source or destination: router solicitations, MLD; no offence */
 	OUTCOME_IN_MULTICAST, /* to ff00::/8 */

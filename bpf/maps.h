@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The server's maps. User space pins them and sets the sizes of `tunnels` and `owners` at load
- * time; the sizes here are the smallest that load.
+ * The server's maps. User space pins those that it reads or writes, and sets the sizes of `tunnels`
+ * and `owners` at load time; the sizes here are the smallest that load.
  */
 #ifndef SIXWAY_MAPS_H
 #define SIXWAY_MAPS_H
@@ -49,6 +49,32 @@ struct {
 	__type(key, __u32);
 	__type(value, struct config);
 } config SEC(".maps");
+
+/* Sources of signalling, at the place that their key's hash says (limits.h). The kernel writes; user
+ * space has no business here. An array of places that are taken over and not an LRU hash: a flood
+ * from invented sources then writes 16 octets a packet, without locks, free lists or evictions. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << SOURCES_BITS);
+	__type(key, __u32);
+	__type(value, struct source);
+} sources SEC(".maps");
+
+/* The same for their prefixes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << SOURCE_PREFIXES_BITS);
+	__type(key, __u32);
+	__type(value, struct source);
+} source_prefixes SEC(".maps");
+
+/* By enum signalling_share; the kernel writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SHARE_COUNT);
+	__type(key, __u32);
+	__type(value, struct budget);
+} budgets SEC(".maps");
 
 /* Packets and octets by enum outcome; the kernel writes, user space adds up the CPUs. Per CPU, since
  * every packet writes here. */

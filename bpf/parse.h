@@ -25,10 +25,15 @@
 #define PROTOCOL_IPV6 41
 #define PROTOCOL_ICMPV6 58
 #define FRAGMENT_MASK 0x3fff /* more fragments, offset */
+#define FRAGMENT_OFFSET 0x1fff
 #define IPV4_HEADER 20
 #define UDP_HEADER 8
 #define TCP_DATA_OFFSET 12 /* the octet that holds it */
+#define TCP_FLAGS 13
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 #define IPV6_HEADER 40
+#define PORTS 4 /* where UDP and TCP say them: source, destination */
 /* Link layer, IPv4 with all options, UDP, IPv6, and an ICMPv6 header: all that we look at. */
 #define HEADERS_AT_MOST (14 + 60 + 8 + 40 + 8)
 
@@ -40,6 +45,8 @@ enum parsed {
 
 struct outer {
 	__u64 endpoint; /* of the sender, as in struct tunnel */
+	/* Also for OUTCOME_IN_SIGNALLING: the sender's IPv4 address, or its IPv6 address's high half. */
+	__u64 source;
 	struct ipv6hdr *inner; /* its 40 octets are inside the cursor */
 	__u32 header_length; /* octets of IPv4 and UDP */
 	__u32 inner_room; /* octets that the outer headers leave for the inner packet */
@@ -50,6 +57,26 @@ static __always_inline __u64 make_endpoint(__u32 address, __u16 port, enum encap
 {
 	return address | (__u64)port << ENDPOINT_PORT_SHIFT |
 	       (__u64)encapsulation << ENDPOINT_ENCAPSULATION_SHIFT;
+}
+
+/*
+ * Whether a TCP segment asks for a connection to our port: that is signalling. `room`: octets that the
+ * IP header leaves for the segment. A first fragment that leaves its flags to a second one (RFC 1858)
+ * is nobody's honest work.
+ */
+static __always_inline int parse_tcp(const __u8 *tcp, const __u8 *end, __u32 room, int fragment,
+				     __u16 local_port)
+{
+	if (tcp + PORTS > end)
+		return PARSED_SHORT;
+	if ((tcp[2] << 8 | tcp[3]) != local_port)
+		return OUTCOME_IN_NOT_OURS;
+	if (fragment && room < TCP_FLAGS + 1)
+		return OUTCOME_IN_FRAGMENT;
+	if (tcp + TCP_FLAGS + 1 > end)
+		return PARSED_SHORT;
+	return (tcp[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) == TCP_SYN ? OUTCOME_IN_SIGNALLING :
+								    OUTCOME_IN_NOT_OURS;
 }
 
 /*
@@ -70,6 +97,7 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 	__u16 fragment = bpf_ntohs(ip->frag_off) & FRAGMENT_MASK;
 	__u8 *payload = at + ip_length;
 	outer->type_of_service = ip->tos;
+	outer->source = bpf_ntohl(ip->saddr);
 
 	if (ip->protocol == PROTOCOL_IPV6) {
 		if (fragment)
@@ -87,7 +115,11 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 
 	/* Fragments after the first carry no ports: the kernel puts them together for whom it may
 	 * concern. */
-	if (ip->protocol != PROTOCOL_UDP || fragment & 0x1fff)
+	if (fragment & FRAGMENT_OFFSET)
+		return OUTCOME_IN_NOT_OURS;
+	if (ip->protocol == PROTOCOL_TCP)
+		return parse_tcp(payload, end, total - ip_length, fragment, local_port);
+	if (ip->protocol != PROTOCOL_UDP)
 		return OUTCOME_IN_NOT_OURS;
 	struct udphdr *udp = (struct udphdr *)payload;
 	if (payload + UDP_HEADER > end)
@@ -97,6 +129,9 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 	__u32 udp_length = bpf_ntohs(udp->len);
 	if (udp_length == UDP_HEADER)
 		return OUTCOME_IN_EMPTY;
+	/* What cannot be told apart before it is put together must not be put together. */
+	if (fragment && total < ip_length + UDP_HEADER + 1)
+		return OUTCOME_IN_FRAGMENT;
 	if (payload + UDP_HEADER + 1 > end)
 		return PARSED_SHORT;
 	__u8 nibble = payload[UDP_HEADER] >> 4;

@@ -11,6 +11,7 @@
 #include "decap.h"
 #include "encap.h"
 #include "icmp.h"
+#include "limits.h"
 
 /* In every network namespace. */
 #define LOOPBACK_IFINDEX 1
@@ -57,6 +58,8 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	int result;
 
 	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
+	if (result == OUTCOME_IN_SIGNALLING)
+		return limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
 	if (result != PARSED_IPV6)
 		return result;
 	result = check_inner_length(skb, &outer);

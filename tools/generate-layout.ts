@@ -11,8 +11,16 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..');
 const target = join(root, 'src/dataplane/layout.gen.ts');
 
-const STRUCTS = ['tunnel', 'pool', 'config', 'client', 'outcome_count'];
-const ENUMS = ['limit', 'encapsulation', 'endpoint_bits', 'tunnel_flag', 'pool_kind', 'outcome'];
+const STRUCTS = ['tunnel', 'pool', 'config', 'client', 'source', 'budget', 'outcome_count'];
+const ENUMS = [
+  'limit',
+  'encapsulation',
+  'endpoint_bits',
+  'tunnel_flag',
+  'pool_kind',
+  'signalling_share',
+  'outcome',
+];
 
 interface BtfType {
   id: number;

@@ -1,5 +1,5 @@
 // What is said to and by the data plane, as plain values: where a tunnel is attached, where pools
-// lead, what was counted. Types only.
+// lead, what was counted. Types, and the values that hold when nothing is said.
 
 import type { Ipv4Address, Ipv4Endpoint, Ipv6Prefix } from '../address.ts';
 import type { OutcomeName } from './layout.gen.ts';
@@ -52,6 +52,23 @@ export interface Capacity {
   readonly owners: number;
 }
 
+/** Packets a second of signalling that reach user space, bursts of twice that; 0: no limit. */
+export interface SignallingLimits {
+  /** From one IPv4 address, or one IPv6 /64. */
+  readonly perAddress: number;
+  /** From one IPv4 /24, or one IPv6 /48: many users may share one. */
+  readonly perPrefix: number;
+  /** From everybody. A quarter of it is for sources that were not heard of lately. */
+  readonly total: number;
+}
+
+/** A login takes about ten packets; a household, or an office behind one address, a few of them. */
+export const SIGNALLING_LIMITS: SignallingLimits = {
+  perAddress: 50,
+  perPrefix: 500,
+  total: 20_000,
+};
+
 export interface AttachOptions {
   /** The interface with the IPv4 side. */
   readonly uplink: string;
@@ -63,6 +80,20 @@ export interface AttachOptions {
   readonly mtu: number;
   /** false: leave forwarding as it is, whatever it is. */
   readonly manageSysctls?: boolean;
+  /** Absent: {@link SIGNALLING_LIMITS}. */
+  readonly signallingLimits?: SignallingLimits;
+}
+
+/** The programs' settings, as {@link AttachOptions} and the interfaces found there make them. */
+export interface ProgramSettings {
+  readonly localAddress: Ipv4Address;
+  readonly localPort: number;
+  readonly uplinkIfindex: number;
+  readonly tunnelIfindex: number;
+  /** Octets of link layer before the network header. */
+  readonly uplinkHeaderLength: number;
+  readonly tunnelHeaderLength: number;
+  readonly signallingLimits: SignallingLimits;
 }
 
 export interface OutcomeCount {

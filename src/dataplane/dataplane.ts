@@ -2,17 +2,20 @@
 // and the device and routes that lead packets to them. Everything is pinned, so traffic flows on
 // without this process. It must not know users, leases, policies or the store.
 
+import { randomBytes } from 'node:crypto';
 import { closeSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatIpv4, formatIpv6Prefix } from '../address.ts';
-import type {
-  Attachment,
-  AttachOptions,
-  Capacity,
-  DesiredState,
-  OutcomeCount,
-  PoolMapping,
-  TunnelCounters,
+import {
+  type Attachment,
+  type AttachOptions,
+  type Capacity,
+  type DesiredState,
+  type OutcomeCount,
+  type PoolMapping,
+  type ProgramSettings,
+  SIGNALLING_LIMITS,
+  type TunnelCounters,
 } from './contract.ts';
 import {
   CONFIG_SIZE,
@@ -70,6 +73,7 @@ import {
 import {
   attachmentOf,
   checkPools,
+  costsOf,
   countersOf,
   poolLayoutOf,
   poolMappingOf,
@@ -79,6 +83,7 @@ import {
 } from './records.ts';
 
 export type * from './contract.ts';
+export { SIGNALLING_LIMITS } from './contract.ts';
 export type { OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to a packet at most. */
@@ -185,6 +190,7 @@ export class Dataplane {
       tunnelIfindex: tunnel.index,
       uplinkHeaderLength: uplink.headerLength,
       tunnelHeaderLength: tunnel.headerLength,
+      signallingLimits: options.signallingLimits ?? SIGNALLING_LIMITS,
     });
     actions.push(`tunnels end at ${formatIpv4(localAddress)}, UDP port ${port} and protocol 41`);
     const ingress = this.#ensureLink('ingress', uplink.index, uplinkName, actions);
@@ -195,8 +201,19 @@ export class Dataplane {
   }
 
   /** The programs' settings; `attach` calls this with what it finds. */
-  configure(settings: Omit<ConfigLayout, 'layoutVersion' | 'poolCount'>): void {
-    this.#writeConfig({ ...this.#config, ...settings });
+  configure({ signallingLimits, ...settings }: ProgramSettings): void {
+    const hashMultiplier = this.#config.hashMultiplier || randomBytes(8).readBigUInt64LE() | 1n;
+    this.#writeConfig({
+      ...this.#config,
+      ...settings,
+      ...costsOf(signallingLimits),
+      hashMultiplier,
+    });
+  }
+
+  /** As the programs read them. */
+  settings(): Readonly<ConfigLayout> {
+    return this.#config;
   }
 
   /** A loaded program's descriptor, for running it over a packet. */

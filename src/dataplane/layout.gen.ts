@@ -3,11 +3,13 @@
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1; // the host's byte order
 
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 export const MAX_POOLS = 16;
 export const OWNERS_PER_BLOCK = 16;
 export const GATEWAY_INTERFACE_ID = 1;
 export const TICK_SHIFT = 27;
+export const SOURCES_BITS = 19;
+export const SOURCE_PREFIXES_BITS = 16;
 
 export const ENCAPSULATION_NONE = 0;
 export const ENCAPSULATION_V6UDPV4 = 1;
@@ -22,6 +24,10 @@ export const POOL_NONE = 0;
 export const POOL_LINK = 1;
 export const POOL_DELEGATION = 2;
 
+export const SHARE_STRANGERS = 0;
+export const SHARE_KNOWN = 1;
+export const SHARE_COUNT = 2;
+
 /** By number; in_: from the IPv4 side, out_: to it. bpf/layout.h says what each means. */
 export const OUTCOME_NAMES = [
   'in_not_ours',
@@ -34,6 +40,9 @@ export const OUTCOME_NAMES = [
   'in_fragment',
   'in_aggregated',
   'in_congestion_lost',
+  'in_signalling_limited_address',
+  'in_signalling_limited_prefix',
+  'in_signalling_limited_total',
   'in_link_local',
   'in_multicast',
   'in_outside_pools',
@@ -158,7 +167,7 @@ export function writePool(view: DataView, at: number, value: PoolLayout): void {
   view.setUint8(at + 14, value.kind);
 }
 
-export const CONFIG_SIZE = 24;
+export const CONFIG_SIZE = 48;
 
 export const CONFIG_OFFSET = {
   layoutVersion: 0,
@@ -169,6 +178,11 @@ export const CONFIG_OFFSET = {
   poolCount: 18,
   uplinkHeaderLength: 19,
   tunnelHeaderLength: 20,
+  addressCost: 24,
+  prefixCost: 28,
+  strangerCost: 32,
+  knownCost: 36,
+  hashMultiplier: 40,
 } as const;
 
 export interface ConfigLayout {
@@ -180,6 +194,11 @@ export interface ConfigLayout {
   poolCount: number;
   uplinkHeaderLength: number;
   tunnelHeaderLength: number;
+  addressCost: number;
+  prefixCost: number;
+  strangerCost: number;
+  knownCost: number;
+  hashMultiplier: bigint;
 }
 
 export function readConfig(view: DataView, at: number): ConfigLayout {
@@ -192,6 +211,11 @@ export function readConfig(view: DataView, at: number): ConfigLayout {
     poolCount: view.getUint8(at + 18),
     uplinkHeaderLength: view.getUint8(at + 19),
     tunnelHeaderLength: view.getUint8(at + 20),
+    addressCost: view.getUint32(at + 24, LITTLE),
+    prefixCost: view.getUint32(at + 28, LITTLE),
+    strangerCost: view.getUint32(at + 32, LITTLE),
+    knownCost: view.getUint32(at + 36, LITTLE),
+    hashMultiplier: view.getBigUint64(at + 40, LITTLE),
   };
 }
 
@@ -205,6 +229,11 @@ export function writeConfig(view: DataView, at: number, value: ConfigLayout): vo
   view.setUint8(at + 18, value.poolCount);
   view.setUint8(at + 19, value.uplinkHeaderLength);
   view.setUint8(at + 20, value.tunnelHeaderLength);
+  view.setUint32(at + 24, value.addressCost, LITTLE);
+  view.setUint32(at + 28, value.prefixCost, LITTLE);
+  view.setUint32(at + 32, value.strangerCost, LITTLE);
+  view.setUint32(at + 36, value.knownCost, LITTLE);
+  view.setBigUint64(at + 40, value.hashMultiplier, LITTLE);
 }
 
 export const CLIENT_SIZE = 72;
@@ -274,6 +303,52 @@ export function writeClient(view: DataView, at: number, value: ClientLayout): vo
   view.setUint16(at + 64, value.localPort, LITTLE);
   view.setUint8(at + 66, value.uplinkHeaderLength);
   view.setUint8(at + 67, value.tunnelHeaderLength);
+}
+
+export const SOURCE_SIZE = 16;
+
+export const SOURCE_OFFSET = {
+  key: 0,
+  paidUntil: 8,
+} as const;
+
+export interface SourceLayout {
+  key: bigint;
+  paidUntil: bigint;
+}
+
+export function readSource(view: DataView, at: number): SourceLayout {
+  return {
+    key: view.getBigUint64(at + 0, LITTLE),
+    paidUntil: view.getBigUint64(at + 8, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeSource(view: DataView, at: number, value: SourceLayout): void {
+  view.setBigUint64(at + 0, value.key, LITTLE);
+  view.setBigUint64(at + 8, value.paidUntil, LITTLE);
+}
+
+export const BUDGET_SIZE = 8;
+
+export const BUDGET_OFFSET = {
+  paidUntil: 0,
+} as const;
+
+export interface BudgetLayout {
+  paidUntil: bigint;
+}
+
+export function readBudget(view: DataView, at: number): BudgetLayout {
+  return {
+    paidUntil: view.getBigUint64(at + 0, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeBudget(view: DataView, at: number, value: BudgetLayout): void {
+  view.setBigUint64(at + 0, value.paidUntil, LITTLE);
 }
 
 export const OUTCOME_COUNT_SIZE = 16;

@@ -13,9 +13,11 @@ import type {
   Capacity,
   Encapsulation,
   PoolMapping,
+  SignallingLimits,
   TunnelCounters,
 } from './contract.ts';
 import {
+  type ConfigLayout,
   ENCAPSULATION_V6UDPV4,
   ENCAPSULATION_V6V4,
   ENDPOINT_ENCAPSULATION_SHIFT,
@@ -99,6 +101,24 @@ export function countersOf(
 export function tickToUnixMs(tick: number, nowMs: number, monotonicMs: number): number {
   const ageMs = monotonicMs - (tick * 2 ** TICK_SHIFT) / 1e6;
   return Math.round(nowMs - Math.max(0, ageMs));
+}
+
+/** What one packet of signalling costs, in ns (0: nothing). Throws RangeError. */
+export function costsOf(
+  limits: SignallingLimits,
+): Pick<ConfigLayout, 'addressCost' | 'prefixCost' | 'strangerCost' | 'knownCost'> {
+  const cost = (what: keyof SignallingLimits, share = 1): number => {
+    const packetsPerSecond = limits[what];
+    if (!Number.isInteger(packetsPerSecond) || packetsPerSecond < 0 || packetsPerSecond > 1e7)
+      throw new RangeError(`Signalling cannot be limited to ${packetsPerSecond} packets a second`);
+    return packetsPerSecond === 0 ? 0 : Math.min(Math.ceil(1e9 / (packetsPerSecond * share)), 2e9);
+  };
+  return {
+    addressCost: cost('perAddress'),
+    prefixCost: cost('perPrefix'),
+    strangerCost: cost('total', 1 / 4),
+    knownCost: cost('total', 3 / 4),
+  };
 }
 
 export function poolLayoutOf(pool: PoolMapping): PoolLayout {

@@ -7,13 +7,12 @@ import type { Attachment, Dataplane, OutcomeName } from '../../src/dataplane/dat
 import { type TestRunResult, testRun } from '../../src/dataplane/native.ts';
 import {
   address4,
-  BROKER,
   CLIENT,
   CLIENT_PORT,
   DELEGATIONS,
   LINKS,
   makeScratch,
-  PORT,
+  SETTINGS,
 } from './scratch.ts';
 
 /** TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT. */
@@ -56,14 +55,7 @@ export function setUpBench(program: 'tunnel_ingress' | 'tunnel_egress'): Bench {
 
   beforeEach(() => {
     plane = scratch.open();
-    plane.configure({
-      localAddress: address4(BROKER),
-      localPort: PORT,
-      uplinkIfindex: 1,
-      tunnelIfindex: 1,
-      uplinkHeaderLength: 14,
-      tunnelHeaderLength: 14,
-    });
+    plane.configure(SETTINGS);
     const site: Attachment = {
       encapsulation: 'v6v4',
       client: { address: address4(CLIENT), port: 0 },

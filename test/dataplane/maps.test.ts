@@ -15,7 +15,16 @@ import {
   updateMapElement,
 } from '../../src/dataplane/native.ts';
 import { echo, ethernet, ipv4 } from './packets.ts';
-import { address4, BROKER, CAPACITY, CLIENT, DELEGATIONS, LINKS, makeScratch } from './scratch.ts';
+import {
+  address4,
+  BROKER,
+  CAPACITY,
+  CLIENT,
+  DELEGATIONS,
+  LINKS,
+  makeScratch,
+  SETTINGS,
+} from './scratch.ts';
 
 const UDP_CLIENT: Attachment = {
   encapsulation: 'v6udpv4',
@@ -43,14 +52,7 @@ after(() => scratch.remove());
 
 /** A keepalive of the tunnel in `slot` of the link pool, so that it has counters. */
 function exchangePacket(slot: number): void {
-  plane.configure({
-    localAddress: address4(BROKER),
-    localPort: 3653,
-    uplinkIfindex: 1,
-    tunnelIfindex: 1,
-    uplinkHeaderLength: 14,
-    tunnelHeaderLength: 14,
-  });
+  plane.configure(SETTINGS);
   const link = `2001:db8:1000:${slot.toString(16)}::`;
   const request = echo(
     'request',
@@ -223,14 +225,7 @@ describe('reconcile', () => {
 
   test('writes owners and takes them away', () => {
     plane.setPools([LINKS, DELEGATIONS]);
-    plane.configure({
-      localAddress: address4(BROKER),
-      localPort: 3653,
-      uplinkIfindex: 1,
-      tunnelIfindex: 1,
-      uplinkHeaderLength: 14,
-      tunnelHeaderLength: 14,
-    });
+    plane.configure(SETTINGS);
     // The last position of the pool, in the last block of the map.
     const request = echo(
       'request',

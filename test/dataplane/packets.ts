@@ -56,6 +56,22 @@ export function udp(
   );
 }
 
+/** A TCP segment without options; the checksum is 0. */
+export function tcp(
+  fields: { from: number; to: number; flags: number },
+  payload = new Uint8Array(),
+): Uint8Array {
+  const { from, to, flags } = fields;
+  return bytes(
+    word(from),
+    word(to),
+    new Array(8).fill(0),
+    [0x50, flags],
+    new Array(6).fill(0),
+    payload,
+  );
+}
+
 export interface Ipv6Fields {
   from: string;
   to: string;

@@ -5,7 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
-import { Dataplane, type PoolMapping } from '../../src/dataplane/dataplane.ts';
+import {
+  Dataplane,
+  type PoolMapping,
+  type ProgramSettings,
+} from '../../src/dataplane/dataplane.ts';
 
 export const BROKER = '192.0.2.1';
 export const PORT = 3653;
@@ -25,6 +29,17 @@ export const DELEGATIONS: PoolMapping = {
   firstIndex: 0,
 };
 export const CAPACITY = { tunnels: 256, owners: 65536 };
+
+/** For programs run over packets: devices do not matter, and signalling has no limits. */
+export const SETTINGS: ProgramSettings = {
+  localAddress: address4(BROKER),
+  localPort: PORT,
+  uplinkIfindex: 1,
+  tunnelIfindex: 1,
+  uplinkHeaderLength: 14,
+  tunnelHeaderLength: 14,
+  signallingLimits: { perAddress: 0, perPrefix: 0, total: 0 },
+};
 
 export function address4(text: string): number {
   return parseIpv4(text) ?? never();
