@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { type Ipv4Address, parseIpv4 } from './address.ts';
+import { type Ipv4Address, type Ipv6Address, parseIpv4, parseIpv6 } from './address.ts';
 
 /** The interface of the IPv4 default route with the lowest metric. */
 export function defaultUplink(): string | undefined {
@@ -24,6 +24,28 @@ export function ipv4AddressesOf(device: string): Ipv4Address[] | undefined {
       .filter((address) => address !== undefined);
   } catch {
     return undefined;
+  }
+}
+
+/** Its global IPv6 addresses that last and are in use, in the kernel's order; none without it. */
+export function ipv6AddressesOf(device: string): Ipv6Address[] {
+  try {
+    const links = ipJson('-6', 'addr', 'show', 'dev', device, 'scope', 'global') as {
+      addr_info?: {
+        local?: string;
+        temporary?: boolean;
+        deprecated?: boolean;
+        tentative?: boolean;
+        dadfailed?: boolean;
+      }[];
+    }[];
+    return links
+      .flatMap(({ addr_info }) => addr_info ?? [])
+      .filter((info) => !info.temporary && !info.deprecated && !info.tentative && !info.dadfailed)
+      .map(({ local }) => parseIpv6(local ?? ''))
+      .filter((address) => address !== undefined);
+  } catch {
+    return [];
   }
 }
 
