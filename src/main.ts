@@ -3,7 +3,14 @@
 
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
-import { formatIpv4, formatIpv6Prefix, type Ipv4Address, parseIpv4, parseIpv6 } from './address.ts';
+import {
+  formatEndpoint,
+  formatIpv4,
+  formatIpv6Prefix,
+  type Ipv4Address,
+  parseIpv4,
+  parseIpv6,
+} from './address.ts';
 import { Broker } from './broker/broker.ts';
 import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
@@ -70,6 +77,10 @@ async function build(
   const capacity = { tunnels: maxTunnels, owners: maxDelegations };
   const dataplane = explaining(() => Dataplane.open({ pinDirectory, capacity }));
   parts.defer(() => dataplane.close());
+  const metrics = new Metrics({
+    outcomes: () => dataplane.outcomes(),
+    sessions: () => listener?.sessionCount ?? 0,
+  });
   const broker = await Broker.start({
     store,
     dataplane,
@@ -79,6 +90,13 @@ async function build(
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
     },
     log: (message, error) => log.error({ err: error }, message),
+    onLockout: (event) => {
+      metrics.oddity(`login-${event.type}`);
+      if (event.type !== 'held-back') return;
+      const { username, what, forMs, source } = event;
+      const from = formatEndpoint(source);
+      log.warn({ username, source: from, what, forMs }, 'logins held back');
+    },
   });
   parts.defer(() => broker.stop());
   const { reconciled } = broker;
@@ -95,10 +113,6 @@ async function build(
   const attached = explaining(() => dataplane.attach(at));
   for (const action of attached.actions) say(action);
 
-  const metrics = new Metrics({
-    outcomes: () => dataplane.outcomes(),
-    sessions: () => listener?.sessionCount ?? 0,
-  });
   listener = new TspListener(socket, {
     address,
     realm,

@@ -186,7 +186,7 @@ export class TspListener {
   }
 
   async #lookUp(command: Command<'look-up-credential'>): Promise<SessionResult> {
-    const found = await this.#options.broker.credential(command.username);
+    const found = await this.#options.broker.credential(command.username, command.source);
     return found
       ? { type: 'credential-found', userId: found.userId, credential: { ha1s: found.ha1s } }
       : { type: 'credential-missing' };

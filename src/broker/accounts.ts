@@ -3,7 +3,6 @@
 // itself is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
 
 import { hash, randomBytes, randomInt } from 'node:crypto';
-import type { Endpoint } from '../address.ts';
 import type { SealedSecret, Store, User } from '../store/store.ts';
 import { deriveScram, packScram, type ScramCredential, unpackScram } from './scram.ts';
 import { seal, unseal } from './sealing.ts';
@@ -36,8 +35,6 @@ const MAX_NAME_OCTETS = 64;
 const MAX_SECRET_OCTETS = 255;
 const KEY_CHECK_SETTING = 'key_check';
 const KEY_CHECK_CONTEXT = 'key check';
-/** How many names are remembered with their failed logins; strangers can invent names. */
-const MAX_NAMES_REMEMBERED = 10_000;
 
 /** Every method may reject with the store's StoreError. */
 export class Accounts {
@@ -45,7 +42,6 @@ export class Accounts {
   readonly #store: Store;
   readonly #key: Uint8Array;
   readonly #clock: () => number;
-  readonly #failures = new Map<string, number>();
 
   /** `key`: 32 octets. `clock`: Unix milliseconds. */
   constructor(store: Store, key: Uint8Array, realm: string, clock: () => number = Date.now) {
@@ -133,22 +129,6 @@ export class Accounts {
       ),
       ...(scram && { scram }),
     };
-  }
-
-  /** Counts failed logins in a row, by name; `source` is where the login came from. */
-  recordAuthentication(name: string | undefined, _source: Endpoint, accepted: boolean): void {
-    if (name === undefined) return;
-    const failures = this.failedLogins(name);
-    this.#failures.delete(name);
-    if (accepted) return;
-    this.#failures.set(name, failures + 1);
-    const [longestAgo] = this.#failures.keys();
-    if (this.#failures.size > MAX_NAMES_REMEMBERED) this.#failures.delete(longestAgo!);
-  }
-
-  /** Since the last successful login or the start of the process. */
-  failedLogins(name: string): number {
-    return this.#failures.get(name) ?? 0;
   }
 
   #seal(name: string, secret: string): SealedSecret {

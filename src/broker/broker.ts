@@ -3,7 +3,7 @@
 // store; the broker follows. Knows no protocol and no socket.
 
 import { randomBytes } from 'node:crypto';
-import type { Endpoint, Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
+import type { Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { StoreError } from '../store/error.ts';
 import type { Encapsulation } from '../store/schema.ts';
@@ -19,6 +19,7 @@ import {
   OFFER_LIFETIME_MS,
   USER_LIFETIME_SECONDS,
 } from './lifetime.ts';
+import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
 import { Loop } from './loop.ts';
 import { type Log, Projection, type Reconciled } from './projection.ts';
 
@@ -35,11 +36,18 @@ export interface BrokerOptions {
   readonly accounts: Accounts;
   readonly policy: BrokerPolicy;
   readonly log: Log;
+  /** Hears of logins that are refused, unseen, because of wrong secrets before. */
+  readonly onLockout?: (event: LockoutEvent) => void;
   /** Unix milliseconds; Date.now by default. */
   readonly clock?: () => number;
   /** Follow the store and expire tunnels without being asked; true by default. */
   readonly background?: boolean;
 }
+
+export type LockoutEvent = { readonly username: string; readonly source: LoginSource } & (
+  | { readonly type: 'refused' }
+  | ({ readonly type: 'held-back' } & HeldBack)
+);
 
 export type Refusal =
   | 'no-free-tunnel'
@@ -120,6 +128,7 @@ export class Broker {
   readonly #clock: () => number;
   readonly #projection: Projection;
   readonly #idle: IdleWatch;
+  readonly #lockout = new Lockout();
   readonly #offers = new Map<number, Offer>();
   #lastOfferId = 0;
   readonly #underWay = new Set<Promise<unknown>>();
@@ -177,12 +186,30 @@ export class Broker {
 
   // Logging in
 
-  async credential(username: string): Promise<StoredCredential | undefined> {
-    return this.#options.accounts.credential(username);
+  /**
+   * What a login is checked against; `forgeable` says whether `source` may be somebody else's
+   * address. Undefined: there is none, or it must not be tried (lockout.ts); nobody outside can tell.
+   */
+  async credential(username: string, source: LoginSource): Promise<StoredCredential | undefined> {
+    const { accounts, onLockout } = this.#options;
+    const credential = await accounts.credential(username);
+    // Only here, so that guesses which arrive together do not all pass before the first has failed.
+    if (this.#lockout.allows(username, source, this.#clock())) return credential;
+    if (credential && (await this.#hasTunnelAt(credential.userId, source))) return credential;
+    onLockout?.({ type: 'refused', username, source });
+    return undefined;
   }
 
-  recordAuthentication(username: string | undefined, source: Endpoint, accepted: boolean): void {
-    this.#options.accounts.recordAuthentication(username, source, accepted);
+  /** How a login ended; `username` is undefined for anonymous ones. */
+  recordAuthentication(username: string | undefined, source: LoginSource, accepted: boolean): void {
+    if (username === undefined) return;
+    const nowMs = this.#clock();
+    if (accepted) {
+      this.#lockout.accepted(username, source, nowMs);
+      return;
+    }
+    const heldBack = this.#lockout.rejected(username, source, nowMs);
+    if (heldBack) this.#options.onLockout?.({ type: 'held-back', username, source, ...heldBack });
   }
 
   // Tunnels
@@ -338,6 +365,12 @@ export class Broker {
     if (!occupant || occupant.user?.id === userId) return false;
     const displaces = displacedBy(userId !== undefined, encapsulation);
     return displaces === 'none' || (displaces === 'anonymous' && occupant.user !== undefined);
+  }
+
+  /** As good as a login from there, and known when the process has just begun. */
+  async #hasTunnelAt(userId: number, source: LoginSource): Promise<boolean> {
+    const tunnel = await this.#options.store.tunnel({ userId });
+    return tunnel?.attachment?.client.address === source.address;
   }
 
   async #tunnelOf({ userId, client }: TunnelOwner): Promise<Tunnel | undefined> {

@@ -10,7 +10,6 @@ import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 
 const KEY = new Uint8Array(32).fill(1);
-const NOWHERE = { address: 0, port: 0 };
 
 describe('accounts', () => {
   let directory: string;
@@ -138,16 +137,6 @@ describe('accounts', () => {
     assert.equal(await refusal(other.setSecret('ada', 'x')), 'wrong-key');
     assert.equal(await other.credential('ada'), undefined);
     assert.notEqual(await accounts.credential('ada'), undefined);
-  });
-
-  it('counts failed logins in a row, for a bounded number of names', () => {
-    for (let i = 0; i < 3; i++) accounts.recordAuthentication('ada', NOWHERE, false);
-    assert.equal(accounts.failedLogins('ada'), 3);
-    accounts.recordAuthentication('ada', NOWHERE, true);
-    assert.equal(accounts.failedLogins('ada'), 0);
-    for (let i = 0; i <= 10_000; i++) accounts.recordAuthentication(`x${i}`, NOWHERE, false);
-    assert.equal(accounts.failedLogins('x0'), 0);
-    assert.equal(accounts.failedLogins('x10000'), 1);
   });
 });
 

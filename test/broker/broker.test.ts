@@ -24,6 +24,55 @@ describe('the broker', () => {
   const open = (request: Partial<OpenRequest>) => fixture.open(request);
   const login = (request: Partial<OpenRequest>) => fixture.login(request);
 
+  describe('logging in', () => {
+    const fail = (source: typeof HOME, times: number) => {
+      for (let i = 0; i < times; i++) fixture.broker.recordAuthentication('ada', source, false);
+    };
+
+    it('knows no credential for a while where wrong secrets came from, and only there', async () => {
+      await fixture.addUser('ada');
+      fail(HOME, 5);
+      assert.equal(await fixture.broker.credential('ada', HOME), undefined);
+      assert.notEqual(await fixture.broker.credential('ada', AWAY), undefined);
+      fixture.nowMs += 2000;
+      assert.notEqual(await fixture.broker.credential('ada', HOME), undefined);
+    });
+
+    it('never refuses a user at the address of the user’s tunnel, even just after a start', async () => {
+      const userId = await fixture.addUser('ada');
+      await login({ userId });
+      await fixture.restart();
+      fail(HOME, 50);
+      fail(AWAY, 50);
+      assert.notEqual(await fixture.broker.credential('ada', HOME), undefined);
+      assert.equal(await fixture.broker.credential('ada', AWAY), undefined);
+    });
+
+    it('never refuses a user where a login of theirs was accepted', async () => {
+      await fixture.addUser('ada');
+      fixture.broker.recordAuthentication('ada', HOME, true);
+      fail(HOME, 50);
+      assert.notEqual(await fixture.broker.credential('ada', HOME), undefined);
+    });
+
+    it('tells when a wait begins and of each login that is refused, known name or not', async () => {
+      await fixture.addUser('ada');
+      fail(HOME, 6);
+      await fixture.broker.credential('ada', HOME);
+      for (let i = 0; i < 5; i++) fixture.broker.recordAuthentication('nobody', HOME, false);
+      await fixture.broker.credential('nobody', HOME);
+      assert.deepEqual(
+        fixture.lockouts.map((event) => [event.type, event.username]),
+        [
+          ['held-back', 'ada'],
+          ['refused', 'ada'],
+          ['held-back', 'nobody'],
+          ['refused', 'nobody'],
+        ],
+      );
+    });
+  });
+
   describe('opening', () => {
     it('offers a user ::2 of a link whose ::1 is the gateway, and the prefix asked for', async () => {
       const userId = await fixture.addUser('ada');

@@ -10,6 +10,7 @@ import { Accounts } from '../../src/broker/accounts.ts';
 import {
   Broker,
   type BrokerPolicy,
+  type LockoutEvent,
   type OpenRequest,
   type Refusal,
   type Result,
@@ -43,6 +44,7 @@ export class Fixture {
   readonly dataplane: Dataplane;
   readonly accounts: Accounts;
   readonly complaints: string[] = [];
+  readonly lockouts: LockoutEvent[] = [];
   broker: Broker;
   nowMs = Date.now();
   readonly #options: FixtureOptions;
@@ -101,6 +103,7 @@ export class Fixture {
       accounts: this.accounts,
       policy: { ...POLICY, ...this.#options.policy },
       log: (message, error) => this.complaints.push(error ? `${message}: ${error}` : message),
+      onLockout: (event) => this.lockouts.push(event),
       clock: () => this.nowMs,
       background: this.#options.background ?? false,
     });
