@@ -5,11 +5,12 @@ NODE = node_modules/.bin/node
 TESTS = $(shell find test -name '*.test.ts' | sort)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check run bench clean
+.PHONY: help setup setup-test build demo test check fuzz run bench clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
 	@echo 'make test        run every check'
+	@echo 'make fuzz        try to break what reads packets from strangers, for SECONDS=60 each'
 	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
 	@echo 'make build       install what is needed and build the eBPF programs'
 	@echo 'make check       types and lint only'
@@ -41,6 +42,10 @@ check: setup
 
 test: setup-test build check
 	@$(NODE) --test --test-concurrency=2 $(TESTS)
+
+fuzz: setup
+	@tools/install-packages.sh fuzz
+	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
 
 run: build
 	@bin/sixway serve

@@ -41,6 +41,7 @@
 enum parsed {
 	PARSED_IPV6 = -1, /* struct outer is filled in */
 	PARSED_SHORT = -2, /* ends before what must be looked at */
+	PARSED_IPV4 = -3, /* struct outer6 is filled in (parse6.h) */
 };
 
 struct outer {

@@ -3,16 +3,20 @@
 # nothing when there is nothing to do.
 #   tools/install-packages.sh run     the broker and the client
 #   tools/install-packages.sh test    what the tests and the demo use besides
+#   tools/install-packages.sh fuzz    what fuzzing uses besides: the sanitizers of Debian's clang
 set -eu
 
 run="clang llvm bpftool libbpf-dev libbpf1 libc6-dev iproute2 procps"
 test="nftables conntrack iputils-ping curl ethtool tcpdump"
+
+fuzz="libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev"
 
 wanted=""
 for group in "$@"; do
   case $group in
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $test" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
     *) echo "install-packages: no group '$group'" >&2; exit 2 ;;
   esac
 done

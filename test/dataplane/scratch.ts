@@ -15,6 +15,9 @@ export const BROKER = '192.0.2.1';
 export const PORT = 3653;
 export const CLIENT = '198.51.100.7';
 export const CLIENT_PORT = 40000;
+/** Ends of tunnels over IPv6. */
+export const BROKER6 = '2001:db8:53::53';
+export const CLIENT6 = '2001:db8:6::7';
 
 export const LINKS: PoolMapping = {
   purpose: 'link',
