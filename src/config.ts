@@ -168,6 +168,12 @@ export const SETTINGS = {
       86_400,
       'How long an anonymous tunnel may live before it must log in again.',
     ),
+    maxPerAddress: setting(
+      whole(0, 1_000_000),
+      16,
+      'How many tunnels may be at one IPv4 address; 0 for any number. A home has one address, but ' +
+        'a carrier-grade NAT has thousands of customers behind each: raise it for a provider’s users.',
+    ),
     resolver: setting(
       ipv6,
       '2620:fe::fe',

@@ -88,6 +88,7 @@ async function build(
     policy: {
       keepaliveSeconds: config.tunnel.keepaliveSeconds,
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
+      maxTunnelsPerAddress: config.tunnel.maxPerAddress,
     },
     log: (message, error) => log.error({ err: error }, message),
     onLockout: (event) => {

@@ -48,6 +48,7 @@ const STATUS_OF: Readonly<Record<Refusal, FailureStatus>> = {
   'prefix-length-unavailable': STATUS.prefixNotAssignable,
   'prefix-for-anonymous': STATUS.prefixNotAssignable,
   'address-in-use': STATUS.ipv4AddressInUse,
+  'too-many-from-address': STATUS.noTunnelsLeft,
   'user-disabled': STATUS.authenticationFailed,
   'tunnel-disabled': STATUS.authenticationFailed,
   'no-such-tunnel': STATUS.serverError,

@@ -21,6 +21,7 @@ import {
 } from './lifetime.ts';
 import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
 import { Loop } from './loop.ts';
+import { Offers } from './offers.ts';
 import { type Log, Projection, type Reconciled } from './projection.ts';
 
 export interface BrokerPolicy {
@@ -28,6 +29,8 @@ export interface BrokerPolicy {
   readonly keepaliveSeconds: number;
   /** How long an anonymous tunnel may live before it must log in again. */
   readonly anonymousLifetimeSeconds: number;
+  /** How many tunnels may be at one IPv4 address; 0: any number (RFC 5572 §8 wants a limit). */
+  readonly maxTunnelsPerAddress: number;
 }
 
 export interface BrokerOptions {
@@ -56,6 +59,8 @@ export type Refusal =
   | 'prefix-for-anonymous'
   /** Another user's tunnel is at this address. */
   | 'address-in-use'
+  /** There are as many tunnels at this address as policy allows. */
+  | 'too-many-from-address'
   /** Or removed. */
   | 'user-disabled'
   | 'tunnel-disabled'
@@ -108,14 +113,6 @@ export interface TunnelOwner {
   readonly client: Ipv4Endpoint;
 }
 
-interface Offer {
-  readonly tunnelId: number;
-  readonly userId: number | undefined;
-  readonly encapsulation: Encapsulation;
-  readonly client: Ipv4Endpoint;
-  readonly madeAtMs: number;
-}
-
 const USER_INTERFACE_ID = 2n;
 const FOLLOW_EVERY_MS = 250;
 const EXPIRE_EVERY_MS = 5000;
@@ -129,8 +126,7 @@ export class Broker {
   readonly #projection: Projection;
   readonly #idle: IdleWatch;
   readonly #lockout = new Lockout();
-  readonly #offers = new Map<number, Offer>();
-  #lastOfferId = 0;
+  readonly #offers = new Offers();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #loops: readonly Loop[];
 
@@ -221,14 +217,21 @@ export class Broker {
       const { userId, encapsulation, prefixLength } = request;
       const client = encapsulation === 'v6v4' ? { ...request.client, port: 0 } : request.client;
       const authenticated = userId !== undefined;
-      const standing = authenticated ? await store.tunnel({ userId }) : undefined;
+      const occupant = await store.tunnel({ encapsulation, client });
+      const standing = authenticated
+        ? await store.tunnel({ userId })
+        : occupant?.user
+          ? undefined
+          : occupant;
       const plan = planPools(await store.pools(), {
         authenticated,
         prefixLength,
         hasDelegation: standing?.delegation !== undefined,
       });
       if (!plan.ok) return plan;
-      if (await this.#isKeptOut(userId, encapsulation, client)) return refuse('address-in-use');
+      // Both only for a timely answer: accept decides.
+      if (occupant && isKeptOut(occupant, userId, encapsulation)) return refuse('address-in-use');
+      if (await this.#isFull(userId, standing, client)) return refuse('too-many-from-address');
 
       const nowMs = this.#clock();
       const opened = await store.openTunnel(
@@ -253,9 +256,8 @@ export class Broker {
       await this.#projection.follow();
 
       const { tunnel } = opened;
-      const offerId = ++this.#lastOfferId;
       const offer = { tunnelId: tunnel.id, userId, encapsulation, client, madeAtMs: nowMs };
-      this.#offers.set(offerId, offer);
+      const offerId = this.#offers.add(offer);
       const { prefix, ...view } = viewOf(tunnel, encapsulation, client);
       const asked = prefix !== undefined && prefixLength !== undefined ? { prefix } : {};
       return { ok: true, offer: { offerId, ...view, ...asked } };
@@ -280,6 +282,7 @@ export class Broker {
           encapsulation,
           client,
           displaces: displacedBy(userId !== undefined, encapsulation),
+          maxAtAddress: policy.maxTunnelsPerAddress || undefined,
           expiresAtMs:
             userId === undefined ? nowMs + policy.anonymousLifetimeSeconds * 1000 : undefined,
         },
@@ -344,8 +347,7 @@ export class Broker {
    */
   async expire(nowMs: number): Promise<void> {
     const { store, dataplane } = this.#options;
-    for (const [offerId, { madeAtMs }] of this.#offers)
-      if (madeAtMs + OFFER_LIFETIME_MS <= nowMs) this.#offers.delete(offerId);
+    this.#offers.deleteOverdue(nowMs);
     while ((await store.closeExpired(nowMs, EXPIRE_AT_ONCE)).length === EXPIRE_AT_ONCE);
     await this.#projection.follow();
 
@@ -355,16 +357,30 @@ export class Broker {
     await this.#projection.follow();
   }
 
-  /** Only for a timely answer: {@link accept} decides. */
-  async #isKeptOut(
+  /**
+   * Counts what is offered too, which {@link accept} does not. Anonymous tunnels count against anonymous
+   * clients only: their addresses are never proved, so anybody could fill somebody else's up.
+   */
+  async #isFull(
     userId: number | undefined,
-    encapsulation: Encapsulation,
-    client: Ipv4Endpoint,
+    standing: Tunnel | undefined,
+    { address }: Ipv4Endpoint,
   ): Promise<boolean> {
-    const occupant = await this.#options.store.tunnel({ encapsulation, client });
-    if (!occupant || occupant.user?.id === userId) return false;
-    const displaces = displacedBy(userId !== undefined, encapsulation);
-    return displaces === 'none' || (displaces === 'anonymous' && occupant.user !== undefined);
+    const { store, policy } = this.#options;
+    if (policy.maxTunnelsPerAddress === 0) return false;
+    // Coming back to where it is takes no more room.
+    if (standing?.attachment?.client.address === address) return false;
+    const there = [
+      ...(await store.attachedAtAddress(address)),
+      ...this.#offers.at(address).map((offer) => ({
+        id: offer.tunnelId,
+        anonymous: offer.userId === undefined,
+      })),
+    ];
+    const counted = there.filter(
+      ({ id, anonymous }) => id !== standing?.id && (userId === undefined || !anonymous),
+    );
+    return new Set(counted.map(({ id }) => id)).size >= policy.maxTunnelsPerAddress;
   }
 
   /** As good as a login from there, and known when the process has just begun. */
@@ -405,10 +421,21 @@ const REFUSALS: Readonly<Record<OpenRefusal | AttachRefusal, Refusal>> = {
   'no-free-prefix': 'no-free-prefix',
   'no-such-tunnel': 'no-such-tunnel',
   'address-in-use': 'address-in-use',
+  'too-many-from-address': 'too-many-from-address',
 };
 
 function refuse(refusal: Refusal): Refused {
   return { ok: false, refusal };
+}
+
+function isKeptOut(
+  occupant: Tunnel,
+  userId: number | undefined,
+  encapsulation: Encapsulation,
+): boolean {
+  if (occupant.user?.id === userId) return false;
+  const displaces = displacedBy(userId !== undefined, encapsulation);
+  return displaces === 'none' || (displaces === 'anonymous' && occupant.user !== undefined);
 }
 
 function viewOf(tunnel: Tunnel, encapsulation: Encapsulation, client: Ipv4Endpoint): TunnelView {

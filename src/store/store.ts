@@ -3,7 +3,13 @@
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
 import { type Dialect, Kysely } from 'kysely';
-import { formatIpv6Prefix, type Ipv6Prefix, positionCount, prefixesOverlap } from '../address.ts';
+import {
+  formatIpv6Prefix,
+  type Ipv4Address,
+  type Ipv6Prefix,
+  positionCount,
+  prefixesOverlap,
+} from '../address.ts';
 import { appendChange, type ChangesSince, latestChangeId, readChanges } from './changes.ts';
 import { StoreError } from './error.ts';
 import {
@@ -32,6 +38,7 @@ import {
   parseStoredPrefix,
   readAttached,
   readAttachedAfter,
+  readAttachedAtAddress,
   readTunnel,
   readTunnelsAfter,
   type Tunnel,
@@ -359,6 +366,10 @@ export class Store {
   /** The next `limit` tunnels that have a client, after the id. */
   async attachedAfter(afterId: number, limit: number): Promise<readonly AttachedTunnel[]> {
     return readAttachedAfter(this.#db, afterId, limit);
+  }
+
+  async attachedAtAddress(address: Ipv4Address): Promise<readonly AttachedTunnel[]> {
+    return readAttachedAtAddress(this.#db, address);
   }
 
   /** Closes up to `limit` tunnels whose link's lease has ended; answers their ids. */

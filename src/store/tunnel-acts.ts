@@ -5,7 +5,7 @@
 import type { Ipv4Endpoint } from '../address.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
 import type { ChangeKind, Encapsulation, Reader, Writer } from './schema.ts';
-import { readTunnel, type Tunnel } from './tunnels.ts';
+import { readAttachedAtAddress, readTunnel, type Tunnel } from './tunnels.ts';
 
 /** One transaction under way. */
 export interface Act {
@@ -50,6 +50,11 @@ export interface AttachRequest {
   readonly client: Ipv4Endpoint;
   /** Which tunnels that are attached at this endpoint have to make room. */
   readonly displaces: 'any' | 'anonymous' | 'none';
+  /**
+   * How many tunnels may be at the client's address, of users only if this is a user's; undefined:
+   * any number. A tunnel that is at the address already may stay.
+   */
+  readonly maxAtAddress: number | undefined;
   readonly expiresAtMs: number | undefined;
 }
 
@@ -57,7 +62,8 @@ export type AttachRefusal =
   | 'no-such-tunnel'
   | 'tunnel-disabled'
   | 'user-disabled'
-  | 'address-in-use';
+  | 'address-in-use'
+  | 'too-many-from-address';
 
 export type AttachResult =
   | { readonly ok: true; readonly tunnel: Tunnel; readonly displacedTunnelId: number | undefined }
@@ -156,6 +162,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     if (!yields) return { ok: false, refusal: 'address-in-use' };
     await takeDownTunnel(act, occupant);
   }
+  if (await isFull(tx, request)) return { ok: false, refusal: 'too-many-from-address' };
   if (occupant?.id !== tunnelId) {
     await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
     await tx
@@ -186,6 +193,15 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     tunnel: (await readTunnel(tx, { tunnelId }))!,
     displacedTunnelId: occupant && occupant.id !== tunnelId ? occupant.id : undefined,
   };
+}
+
+async function isFull(db: Reader, request: AttachRequest): Promise<boolean> {
+  const { tunnelId, userId, client, maxAtAddress } = request;
+  if (maxAtAddress === undefined) return false;
+  const there = await readAttachedAtAddress(db, client.address);
+  if (there.some(({ id }) => id === tunnelId)) return false;
+  const counted = there.filter(({ anonymous }) => userId === undefined || !anonymous);
+  return counted.length >= maxAtAddress;
 }
 
 /** Takes the tunnel's client away. Addresses stay leased, but to a user only. */

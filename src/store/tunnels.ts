@@ -1,7 +1,13 @@
 // How a tunnel is read: one row joined from the tables that make it up, as the broker sees it.
 // Reads only. Knows nothing of what a tunnel may do.
 
-import { type Ipv4Endpoint, type Ipv6Prefix, parseIpv6Prefix, prefixAt } from '../address.ts';
+import {
+  type Ipv4Address,
+  type Ipv4Endpoint,
+  type Ipv6Prefix,
+  parseIpv6Prefix,
+  prefixAt,
+} from '../address.ts';
 import { StoreError } from './error.ts';
 import type { Encapsulation, Reader, TunnelState } from './schema.ts';
 
@@ -96,6 +102,19 @@ export async function readAttachedAfter(
     .where('attachments.tunnel_id', '>', afterId)
     .orderBy('attachments.tunnel_id')
     .limit(limit)
+    .execute();
+  return rows.map(toAttached);
+}
+
+/** Every tunnel with a client at this IPv4 address. */
+export async function readAttachedAtAddress(
+  db: Reader,
+  address: Ipv4Address,
+): Promise<readonly AttachedTunnel[]> {
+  // Named, so that the index on endpoints serves.
+  const rows = await attached(db)
+    .where('attachments.encapsulation', 'in', ['v6udpv4', 'v6v4'])
+    .where('attachments.client_address', '=', address)
     .execute();
   return rows.map(toAttached);
 }

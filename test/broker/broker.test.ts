@@ -269,6 +269,77 @@ describe('the broker', () => {
     });
   });
 
+  describe('many tunnels at one address', () => {
+    const users: number[] = [];
+
+    beforeEach(async () => {
+      await fixture.remove();
+      fixture = await Fixture.make({ policy: { maxTunnelsPerAddress: 2 } });
+      users.length = 0;
+      for (const name of ['ada', 'bob', 'cleo']) users.push(await fixture.addUser(name));
+    });
+
+    const port = (number: number) => ({ ...HOME, port: number });
+
+    it('are refused beyond the limit, whatever the encapsulation, until there is room', async () => {
+      await login({ userId: users[0]!, client: port(1) });
+      await login({ userId: users[1]!, encapsulation: 'v6v4' });
+      await refusedAs(tryOpen({ userId: users[2]!, client: port(3) }), 'too-many-from-address');
+      await login({ userId: users[2]!, client: AWAY });
+      await fixture.broker.close({ userId: users[0]!, client: HOME });
+      await login({ userId: users[2]!, client: port(3) });
+    });
+
+    it('count from the offer on, and each tunnel once', async () => {
+      await open({ userId: users[0]!, client: port(1) });
+      await open({ userId: users[0]!, client: port(2) });
+      await login({ userId: users[0]!, client: port(3) });
+      const offer = await open({ userId: users[1]!, client: port(4) });
+      await refusedAs(tryOpen({ userId: users[2]!, client: port(5) }), 'too-many-from-address');
+      await fixture.broker.reject(offer.offerId);
+      await open({ userId: users[2]!, client: port(5) });
+    });
+
+    it('are counted again at the accept, since others may have come in between', async () => {
+      const early = await open({ userId: users[0]!, client: port(1) });
+      for (const [i, userId] of users.slice(1).entries()) {
+        await login({ userId, client: AWAY });
+        const { id: tunnelId } = (await fixture.store.tunnel({ userId }))!;
+        const moved = await fixture.store.attachTunnel(
+          {
+            tunnelId,
+            userId,
+            encapsulation: 'v6udpv4',
+            client: port(10 + i),
+            displaces: 'none',
+            maxAtAddress: undefined,
+            expiresAtMs: undefined,
+          },
+          fixture.nowMs,
+        );
+        assert.equal(moved.ok, true);
+      }
+      await refusedAs(fixture.broker.accept(early.offerId), 'too-many-from-address');
+      assert.equal(fixture.dataplane.attachment(early.slot), undefined);
+    });
+
+    it('let a tunnel that is there come back, to another port too', async () => {
+      await login({ userId: users[0]!, client: port(1) });
+      await login({ userId: users[1]!, client: port(2) });
+      await login({ userId: users[1]!, client: port(3) });
+      await login({ userId: users[0]!, client: port(3) });
+    });
+
+    it('keep no user out because of anonymous ones, which anybody could forge', async () => {
+      await login({ client: port(1) });
+      await open({ client: port(2) });
+      await refusedAs(tryOpen({ client: port(3) }), 'too-many-from-address');
+      await login({ userId: users[0]!, client: port(4) });
+      await login({ userId: users[1]!, client: port(5) });
+      await login({ client: port(1) });
+    });
+  });
+
   describe('rejecting and closing', () => {
     it('frees what an anonymous offer held, and leaves an accepted one alone', async () => {
       const offer = await open({});

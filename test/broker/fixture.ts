@@ -23,7 +23,11 @@ import type { Pool, Store } from '../../src/store/store.ts';
 
 export const REALM = 'broker.example';
 export const KEY = new Uint8Array(32).fill(7);
-export const POLICY: BrokerPolicy = { keepaliveSeconds: 30, anonymousLifetimeSeconds: 600 };
+export const POLICY: BrokerPolicy = {
+  keepaliveSeconds: 30,
+  anonymousLifetimeSeconds: 600,
+  maxTunnelsPerAddress: 0,
+};
 
 export const HOME = at('192.0.2.1', 40_000);
 export const AWAY = at('198.51.100.1', 40_000);

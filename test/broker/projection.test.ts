@@ -139,6 +139,7 @@ describe('the maps follow the store', () => {
           encapsulation: 'v6udpv4',
           client: HOME,
           displaces: 'any',
+          maxAtAddress: undefined,
           expiresAtMs: undefined,
         },
         fixture.nowMs,

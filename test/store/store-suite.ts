@@ -271,6 +271,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
             userId: tunnel.user?.id,
             ...where,
             displaces,
+            maxAtAddress: undefined,
             expiresAtMs: undefined,
           },
           NOW,
@@ -331,7 +332,14 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const bob = await tunnelOf('bob');
         for (const userId of [bob.user!.id, undefined]) {
           const result = await store.attachTunnel(
-            { tunnelId: ada.id, userId, ...home, displaces: 'any', expiresAtMs: undefined },
+            {
+              tunnelId: ada.id,
+              userId,
+              ...home,
+              displaces: 'any',
+              maxAtAddress: undefined,
+              expiresAtMs: undefined,
+            },
             NOW,
           );
           assert.deepEqual(result, { ok: false, refusal: 'no-such-tunnel' });
@@ -419,6 +427,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
             userId: tunnel.user?.id,
             ...asked,
             displaces: 'none',
+            maxAtAddress: undefined,
             expiresAtMs: undefined,
           },
           nowMs,
