@@ -1,7 +1,7 @@
 // Holds the house's rules: who may import whom, no cycles, no file above its ceiling, one FFI.
 
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
@@ -124,7 +124,10 @@ test('no import leads round in a circle', () => {
 test('no source file is longer than 600 lines', () => {
   const all = [
     ...files,
-    ...['test', 'tools', 'bench'].flatMap((name) => filesBelow(join(root, name))),
+    ...['test', 'tools', 'bench']
+      .map((name) => join(root, name))
+      .filter((folder) => existsSync(folder))
+      .flatMap(filesBelow),
   ];
   for (const file of all) {
     const lines = readFileSync(file, 'utf8').split('\n').length - 1;

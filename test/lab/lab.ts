@@ -6,7 +6,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -81,8 +81,9 @@ export class Host {
     this.namespace = namespace;
   }
 
-  /** The command line that runs `command` inside this host. */
+  /** The command line that runs `command` inside this host; throws when the lab is closed. */
   inside(command: string, args: readonly string[]): [string, string[]] {
+    if (this.#lab.closed) throw new Error('the lab is closed');
     return ['nsenter', [`--net=/run/netns/${this.namespace}`, command, ...args]];
   }
 
@@ -146,13 +147,19 @@ export class Lab {
   readonly directory = mkdtempSync(join(tmpdir(), 'sixway-lab-'));
   readonly services: Service[] = [];
   readonly #hosts: Host[] = [];
+  #closed = false;
   readonly #cleanups: (() => Promise<void> | void)[] = [];
 
   async host(name: string): Promise<Host> {
     const namespace = `sw${this.id}-${name}`;
-    await execFileAsync('ip', ['netns', 'add', namespace]);
     const host = new Host(this, name, namespace);
+    // Known before it is there, so that a lab that closes meanwhile takes it along.
     this.#hosts.push(host);
+    await execFileAsync('ip', ['netns', 'add', namespace]);
+    if (this.#closed) {
+      await execFileAsync('ip', ['netns', 'del', namespace]).catch(() => {});
+      throw new Error('the lab is closed');
+    }
     await host.ip('link set lo up');
     // No router advertisements and no duplicate address detection: addresses work at once.
     await host.run('sysctl', [
@@ -179,9 +186,13 @@ export class Lab {
     this.#cleanups.push(cleanup);
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   async close(): Promise<void> {
-    for (const service of this.services) await service.stop('SIGKILL');
     const failures: unknown[] = [];
+    for (const service of this.services) await service.stop('SIGKILL');
     for (const cleanup of this.#cleanups.reverse()) {
       try {
         await cleanup();
@@ -189,7 +200,11 @@ export class Lab {
         failures.push(error);
       }
     }
+    // From here on nothing can be started; what was started by the clean-ups' neighbours ends too.
+    this.#closed = true;
+    for (const service of this.services) await service.stop('SIGKILL');
     for (const host of this.#hosts) {
+      if (!existsSync(`/run/netns/${host.namespace}`)) continue;
       await execFileAsync('ip', ['netns', 'del', host.namespace]).catch((error: unknown) => {
         failures.push(error);
       });
