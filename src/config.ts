@@ -50,6 +50,35 @@ const ipv4OrAuto: Kind<string> = {
       : undefined,
 };
 
+const ipv6OrAutoOrNone: Kind<string> = {
+  expects: 'an IPv6 address, "auto", or "" for none',
+  read: (value) =>
+    typeof value === 'string' &&
+    (value === 'auto' || value === '' || parseIpv6(value) !== undefined)
+      ? value
+      : undefined,
+};
+
+/** Another broker, as clients read it: address or name, perhaps with a port. */
+const brokers: Kind<readonly string[]> = {
+  expects:
+    'a list of at most 50 brokers such as "203.0.113.9", "[2001:db8::9]:3653" or "tb2.example.net"',
+  read: (value) => {
+    const parts: unknown = value === '' ? [] : typeof value === 'string' ? value.split(',') : value;
+    if (!Array.isArray(parts) || parts.length > 50) return undefined;
+    const texts = parts.map((part: unknown) => (typeof part === 'string' ? part.trim() : ''));
+    return texts.every(isBroker) ? texts : undefined;
+  },
+};
+
+function isBroker(text: string): boolean {
+  if (parseIpv6(text) !== undefined) return true;
+  const [, bracketed, plain = ''] =
+    /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253}))(?::[0-9]{1,5})?$/.exec(text) ?? [];
+  if (bracketed !== undefined) return parseIpv6(bracketed) !== undefined;
+  return plain !== '' && (/[A-Za-z]/.test(plain) || parseIpv4(plain) !== undefined);
+}
+
 const ipv6: Kind<string> = {
   expects: 'an IPv6 address',
   read: (value) =>
@@ -140,16 +169,52 @@ export const SETTINGS = {
     ),
   },
   tsp: {
-    port: setting(whole(1, 65535), 3653, 'UDP port for signalling and v6udpv4 tunnels (RFC 5572).'),
+    port: setting(
+      whole(1, 65535),
+      3653,
+      'Port for signalling over UDP and TCP, and for v6udpv4 tunnels (RFC 5572).',
+    ),
+    address6: setting(
+      ipv6OrAutoOrNone,
+      'auto',
+      'IPv6 address for signalling. "auto" takes the first global one of the uplink, or of the ' +
+        'interface of the IPv6 default route, if there is one; "" leaves it at IPv4.',
+    ),
     mechanisms: setting(
-      listOf('DIGEST-MD5', 'PLAIN', 'ANONYMOUS'),
-      ['DIGEST-MD5'] as readonly ('DIGEST-MD5' | 'PLAIN' | 'ANONYMOUS')[],
+      listOf('SCRAM-SHA-256', 'DIGEST-MD5', 'PLAIN', 'ANONYMOUS'),
+      ['SCRAM-SHA-256', 'DIGEST-MD5'] as readonly (
+        | 'SCRAM-SHA-256'
+        | 'DIGEST-MD5'
+        | 'PLAIN'
+        | 'ANONYMOUS'
+      )[],
       'How clients may log in. PLAIN sends the secret in clear text; ANONYMOUS lets anybody in.',
+    ),
+    v4v6: setting(
+      flag,
+      false,
+      'Offer tunnels for IPv4 in IPv6 (v4v6) to clients that have IPv6 only.',
+    ),
+    redirect: setting(
+      brokers,
+      [] as readonly string[],
+      'Other brokers that all clients are sent to, the best first. None: clients are served here.',
+    ),
+    redirectPhase: setting(
+      oneOf('version', 'authentication', 'create'),
+      'version',
+      'When clients are sent to the other brokers: when they come, when they log in, or when they ' +
+        'ask for a tunnel.',
+    ),
+    maxConnections: setting(
+      whole(16, 1_000_000),
+      4096,
+      'TCP connections at once. Clients keep theirs for as long as their tunnel.',
     ),
     maxSessions: setting(
       whole(16, 10_000_000),
       20_000,
-      'Logins under way at once; beyond that clients are told to come back later.',
+      'Logins under way at once over UDP; beyond that clients are told to come back later.',
     ),
   },
   tunnel: {

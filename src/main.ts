@@ -5,18 +5,21 @@ import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import {
   formatEndpoint,
-  formatIpv4,
   formatIpv6Prefix,
   type Ipv4Address,
+  type Ipv6Address,
   parseIpv4,
   parseIpv6,
 } from './address.ts';
+
 import { Broker } from './broker/broker.ts';
 import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
 import {
   defaultUplink,
   ipv4AddressesOf,
+  ipv6AddressesOf,
+  ipv6DefaultRoute,
   kernelIsRecentEnough,
   kernelVersion,
   REQUIRED_KERNEL,
@@ -24,7 +27,7 @@ import {
 import { Metrics } from './metrics.ts';
 import { openAccounts, openStore, Unusable } from './parts.ts';
 import type { Store } from './store/store.ts';
-import { bindTsp, TspListener } from './tsp-server.ts';
+import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
 
 export interface Running {
   /** Lets go in order. Programs and maps stay: traffic flows on. */
@@ -60,12 +63,16 @@ async function build(
   const uplink = chooseUplink(config);
   const address = chooseAddress(config, uplink);
   const { port } = config.tsp;
-  const socket = await bindTsp(address, port).catch((error: NodeJS.ErrnoException) => {
-    throw new Unusable(explainBind(error, address, port));
+  const address6 = chooseAddress6(config, uplink);
+  const addresses = address6 === undefined ? [address] : [address, address6];
+  const sockets = await bindTsp(addresses, port).catch((error: NodeJS.ErrnoException) => {
+    throw new Unusable(explainBind(error, port));
   });
   let listener: TspListener | undefined;
-  parts.defer(() => (listener ? listener.close() : void socket.close()));
-  say(`Listening for TSP on UDP ${formatIpv4(address)}:${port}, interface ${uplink}`);
+  parts.defer(() => (listener ?? sockets).close());
+  for (const each of addresses) {
+    say(`Listening for TSP on UDP and TCP ${formatEndpoint({ address: each, port })}`);
+  }
 
   const store = await openStore(config);
   parts.defer(() => store.close());
@@ -114,13 +121,20 @@ async function build(
   const attached = explaining(() => dataplane.attach(at));
   for (const action of attached.actions) say(action);
 
-  listener = new TspListener(socket, {
+  const { mechanisms, maxSessions, maxConnections, v4v6 } = config.tsp;
+  const redirect = redirectOf(config.tsp.redirect, config.tsp.redirectPhase);
+  const decoyKey = await store.settingOrInitial('decoy_key', randomBytes(32).toString('hex'));
+  listener = new TspListener(sockets, {
     address,
     realm,
-    mechanisms: config.tsp.mechanisms,
-    maxSessions: config.tsp.maxSessions,
+    mechanisms,
+    tunnelTypes: v4v6 ? ['v6v4', 'v6udpv4', 'v4v6'] : ['v6v4', 'v6udpv4'],
+    ...(redirect && { redirect }),
+    maxSessions,
+    maxConnections,
     resolver: parseIpv6(config.tunnel.resolver) ?? 0n,
     nonceKey: randomBytes(32),
+    decoyKey: Buffer.from(decoyKey, 'hex'),
     broker,
     metrics,
     log,
@@ -163,10 +177,20 @@ function chooseAddress(config: Config, uplink: string): Ipv4Address {
   throw new Unusable(`${config.server.address} is not an address of ${uplink}`);
 }
 
-function explainBind(error: NodeJS.ErrnoException, address: Ipv4Address, port: number): string {
-  const place = `UDP ${formatIpv4(address)}:${port}`;
+/** Undefined: no signalling over IPv6. */
+function chooseAddress6(config: Config, uplink: string): Ipv6Address | undefined {
+  const { address6 } = config.tsp;
+  if (address6 === '') return undefined;
+  if (address6 !== 'auto') return parseIpv6(address6);
+  const devices = [uplink, ipv6DefaultRoute()].filter((device) => device !== undefined);
+  return devices.flatMap((device) => ipv6AddressesOf(device))[0];
+}
+
+function explainBind(error: NodeJS.ErrnoException, port: number): string {
+  const { syscall, address } = error as { syscall?: string; address?: string };
+  const place = `${syscall === 'listen' ? 'TCP' : 'UDP'} ${address ?? ''} port ${port}`;
   if (error.code === 'EADDRINUSE') {
-    return `${place} is taken by another program, or by another broker; 'ss -ulpn' shows which`;
+    return `${place} is taken by another program, or by another broker; 'ss -tulpn' shows which`;
   }
   return `${place} cannot be used: ${error.code ?? error.message}`;
 }

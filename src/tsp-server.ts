@@ -1,277 +1,160 @@
-// The socket that TSP clients talk to: feeds datagrams to the pure sessions of tsp/ and carries out
-// what they command, by asking the broker. Decides nothing: which answer is due is tsp/'s business,
-// who gets what the broker's.
+// The sockets that TSP clients talk to, UDP and TCP on one port, on IPv4 and IPv6: opens them, and
+// joins them to the pure sessions of tsp/ and to the broker. Decides nothing: which answer is due is
+// tsp/'s business, who gets what the broker's.
 
 import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
 import {
-  formatEndpoint,
   formatIp,
-  formatIpv4,
-  formatIpv6Prefix,
+  type IpAddress,
   type Ipv4Address,
   type Ipv6Address,
   parseIpv4,
+  parseIpv6,
 } from './address.ts';
-import type { Broker, Refusal, TunnelView } from './broker/broker.ts';
+import type { Broker } from './broker/broker.ts';
 import type { Metrics } from './metrics.ts';
-import { type FailureStatus, type Mechanism, STATUS, type TunnelInfo } from './tsp/messages.ts';
-import { type ServerCommand, type ServerEvent, TspServer } from './tsp/server.ts';
-import type { SessionResult, SessionUser } from './tsp/server-session.ts';
+import type { BrokerAddress, ConcreteTunnelType, Mechanism } from './tsp/messages.ts';
+import { Reception } from './tsp/reception.ts';
+import { TspServer } from './tsp/server.ts';
+import type { Redirect } from './tsp/server-session.ts';
+import { BrokerDesk } from './tsp-server/broker-desk.ts';
+import { DatagramListener } from './tsp-server/datagrams.ts';
+import { StreamListener } from './tsp-server/streams.ts';
 
 export interface TspListenerOptions {
   /** Told to clients as the tunnel server's end. */
   readonly address: Ipv4Address;
   readonly realm: string;
   readonly mechanisms: readonly Mechanism[];
+  readonly tunnelTypes: readonly ConcreteTunnelType[];
+  readonly redirect?: Redirect;
+  /** Over UDP: logins under way. */
   readonly maxSessions: number;
+  /** Over TCP: they stay for as long as their tunnels. */
+  readonly maxConnections: number;
   /** Told to clients as their recursive DNS server. */
   readonly resolver: Ipv6Address;
   /** At least 16 secret octets; another one at each start is fine. */
   readonly nonceKey: Uint8Array;
+  /** At least 16 secret octets, the same at each start. */
+  readonly decoyKey: Uint8Array;
   readonly broker: Broker;
   readonly metrics: Metrics;
   readonly log: Logger;
 }
 
-type Command<T extends ServerCommand['type']> = Extract<ServerCommand, { readonly type: T }>;
-
-/** The commands whose result goes back into the session. */
-type Question = Command<
-  'look-up-credential' | 'open-tunnel' | 'accept-tunnel' | 'describe-tunnel' | 'delete-tunnel'
->;
-
-/** What the client sees of each of the broker's refusals (RFC 5572, appendix B). */
-const STATUS_OF: Readonly<Record<Refusal, FailureStatus>> = {
-  'no-free-tunnel': STATUS.noTunnelsLeft,
-  'no-free-prefix': STATUS.noTunnelsLeft,
-  'prefix-length-unavailable': STATUS.prefixNotAssignable,
-  'prefix-for-anonymous': STATUS.prefixNotAssignable,
-  'address-in-use': STATUS.ipv4AddressInUse,
-  'too-many-from-address': STATUS.noTunnelsLeft,
-  'user-disabled': STATUS.authenticationFailed,
-  'tunnel-disabled': STATUS.authenticationFailed,
-  'no-such-tunnel': STATUS.serverError,
-  busy: STATUS.busy,
-  internal: STATUS.serverError,
-};
+/** Bound, and not listened to yet. */
+export interface TspSockets {
+  readonly udp: readonly Socket[];
+  readonly tcp: readonly Server[];
+  close(): Promise<void>;
+}
 
 /**
- * Takes the address and port; rejects with the system's error (EADDRINUSE, EADDRNOTAVAIL, …) when
- * that cannot be. What arrives before a listener is made of the socket is dropped; clients repeat.
+ * Takes the port of each address, over UDP and TCP; rejects with the system's error (EADDRINUSE,
+ * EADDRNOTAVAIL, …) and lets go of what it had when one cannot be had. What arrives before a listener
+ * is made of the sockets is dropped; clients repeat.
  */
-export async function bindTsp(address: Ipv4Address, port: number): Promise<Socket> {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
-  await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject);
-    socket.bind(port, formatIpv4(address), () => {
-      socket.off('error', reject);
-      resolve();
-    });
-  });
-  return socket;
+export async function bindTsp(addresses: readonly IpAddress[], port: number): Promise<TspSockets> {
+  const udp: Socket[] = [];
+  const tcp: Server[] = [];
+  const close = async () => {
+    await Promise.all(udp.map((socket) => closed(socket)));
+    await Promise.all(tcp.map((server) => closed(server)));
+  };
+  try {
+    for (const address of addresses) {
+      const host = formatIp(address);
+      const type = typeof address === 'number' ? 'udp4' : 'udp6';
+      const socket = createSocket({ type, ipv6Only: type === 'udp6', recvBufferSize: 4 << 20 });
+      udp.push(socket);
+      socket.bind(port, host);
+      await once(socket, 'listening');
+      const server = createServer({ allowHalfOpen: true });
+      server.on('connection', turnAway);
+      tcp.push(server);
+      server.listen({ port, host, backlog: 511 });
+      await once(server, 'listening');
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { udp, tcp, close };
 }
 
 export class TspListener {
-  readonly #options: TspListenerOptions;
+  readonly #sockets: TspSockets;
   readonly #sessions: TspServer;
-  readonly #socket: Socket;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #datagrams: DatagramListener;
+  readonly #streams: StreamListener;
 
-  /** `socket` is from {@link bindTsp}. */
-  constructor(socket: Socket, options: TspListenerOptions) {
-    this.#options = options;
-    this.#socket = socket;
-    this.#sessions = new TspServer({
-      realm: options.realm,
-      mechanisms: options.mechanisms,
-      tunnelTypes: ['v6v4', 'v6udpv4'],
-      nonceKey: options.nonceKey,
-      maxSessions: options.maxSessions,
-      maxSessionsPerAddress: Math.ceil(options.maxSessions / 10),
-      maxUnprovenSessions: Math.ceil(options.maxSessions / 2),
+  /** `sockets` are from {@link bindTsp}, and closed with the listener. */
+  constructor(sockets: TspSockets, options: TspListenerOptions) {
+    const { realm, tunnelTypes, redirect, metrics, log, maxSessions, maxConnections } = options;
+    this.#sockets = sockets;
+    for (const server of sockets.tcp) server.off('connection', turnAway);
+    const reception = new Reception(options, 4 * (maxSessions + maxConnections));
+    const desk = new BrokerDesk(options);
+    const limits = {
+      maxSessions,
+      maxSessionsPerAddress: Math.ceil(maxSessions / 10),
+      maxUnprovenSessions: Math.ceil(maxSessions / 2),
+    };
+    this.#sessions = new TspServer({ ...options, ...limits }, reception);
+    this.#datagrams = new DatagramListener(sockets.udp, this.#sessions, desk, metrics, log);
+    this.#streams = new StreamListener(sockets.tcp, {
+      reception,
+      facts: { realm, tunnelTypes, ...(redirect && { redirect }) },
+      maxConnections,
+      maxConnectionsPerClient: Math.ceil(maxConnections / 16),
+      desk,
+      metrics,
+      log,
     });
-    socket.on('message', (bytes, { address, port }) => {
-      options.metrics.datagram();
-      this.#handle({
-        type: 'datagram',
-        from: { address: parseIpv4(address) ?? 0, port },
-        bytes,
-      });
-    });
-    socket.on('error', (error) => options.log.error({ error }, 'the TSP socket failed'));
   }
 
+  /** Dialogues that hold state, over both transports. */
   get sessionCount(): number {
-    return this.#sessions.sessionCount;
+    return this.#sessions.sessionCount + this.#streams.connectionCount;
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#timer);
-    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
-  }
-
-  #handle(event: ServerEvent): void {
-    // Monotonic, yet near the wall clock: sessions and nonces must not see time go back.
-    const nowMs = Math.floor(performance.timeOrigin + performance.now());
-    for (const command of this.#sessions.handle(event, nowMs)) this.#carryOut(command);
-    const deadline = this.#sessions.deadline();
-    if (this.#timer === undefined && deadline !== undefined) {
-      this.#timer = setTimeout(
-        () => {
-          this.#timer = undefined;
-          this.#handle({ type: 'tick' });
-        },
-        Math.max(1, deadline - nowMs),
-      );
-    }
-  }
-
-  #carryOut(command: ServerCommand): void {
-    const { metrics, log, broker } = this.#options;
-    switch (command.type) {
-      case 'send':
-        this.#socket.send(command.bytes, command.to.port, formatIp(command.to.address));
-        return;
-      case 'count':
-        metrics.oddity(command.what);
-        return;
-      case 'authentication': {
-        const { username, mechanism, outcome, source } = command;
-        metrics.login(outcome);
-        broker.recordAuthentication(username, source, outcome === 'accepted');
-        log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
-        return;
-      }
-      case 'reject-tunnel':
-        metrics.tunnelRequest(command.type, 'ok');
-        void broker
-          .reject(Number(command.offerId))
-          .catch((error: unknown) => log.error({ error }, 'an offer could not be taken back'));
-        return;
-      default:
-        this.#answer(command);
-    }
-  }
-
-  /** Brings the result back into the session. Whatever fails becomes a status for the client. */
-  #answer(command: Question): void {
-    const { metrics, log } = this.#options;
-    this.#ask(command)
-      .catch((error: unknown): SessionResult => {
-        log.error({ error, command: command.type }, 'the broker failed');
-        return { type: 'refused', status: STATUS.serverError };
-      })
-      .then((result) => {
-        if (command.type !== 'look-up-credential') {
-          const outcome = result.type === 'refused' ? String(result.status) : 'ok';
-          metrics.tunnelRequest(command.type, outcome);
-        }
-        this.#handle({ ...result, session: command.session });
-      });
-  }
-
-  #ask(command: Question): Promise<SessionResult> {
-    switch (command.type) {
-      case 'look-up-credential':
-        return this.#lookUp(command);
-      case 'open-tunnel':
-        return this.#open(command);
-      case 'accept-tunnel':
-        return this.#accept(command);
-      case 'describe-tunnel':
-        return this.#describe(command);
-      case 'delete-tunnel':
-        return this.#delete(command);
-    }
-  }
-
-  async #lookUp(command: Command<'look-up-credential'>): Promise<SessionResult> {
-    const found = await this.#options.broker.credential(command.username, command.source);
-    return found
-      ? { type: 'credential-found', userId: found.userId, credential: { ha1s: found.ha1s } }
-      : { type: 'credential-missing' };
-  }
-
-  async #open(command: Command<'open-tunnel'>): Promise<SessionResult> {
-    const { user, tunnelType, source, statedAddress } = command;
-    const result = await this.#options.broker.open({
-      userId: userIdOf(user),
-      encapsulation: tunnelType,
-      client: { address: source.address, port: tunnelType === 'v6v4' ? 0 : source.port },
-      ...(command.prefixLength !== undefined && { prefixLength: command.prefixLength }),
-      ...(command.keepaliveSeconds !== undefined && {
-        wantsKeepaliveSeconds: command.keepaliveSeconds,
-      }),
-    });
-    if (!result.ok) return refused(result.refusal);
-    const { offer } = result;
-    const { clientIpv4: _, tunnelType: __, ...info } = this.#info(offer, statedAddress);
-    return {
-      type: 'tunnel-offered',
-      offerId: offer.offerId,
-      offer: { ...info, resolver: this.#options.resolver },
-    };
-  }
-
-  async #accept(command: Command<'accept-tunnel'>): Promise<SessionResult> {
-    const result = await this.#options.broker.accept(Number(command.offerId));
-    if (!result.ok) return refused(result.refusal);
-    const { tunnel } = result;
-    this.#options.log.info(
-      {
-        tunnel: tunnel.tunnelId,
-        user: tunnel.name,
-        encapsulation: tunnel.encapsulation,
-        client: formatEndpoint(tunnel.endpoint),
-        link: formatIp(tunnel.client),
-        prefix: tunnel.prefix && formatIpv6Prefix(tunnel.prefix),
-      },
-      'tunnel up',
-    );
-    return { type: 'tunnel-accepted' };
-  }
-
-  async #describe(command: Command<'describe-tunnel'>): Promise<SessionResult> {
-    const { user, source } = command;
-    if (typeof source.address !== 'number') return refused('no-such-tunnel');
-    const result = await this.#options.broker.describe({
-      userId: userIdOf(user),
-      client: { address: source.address, port: source.port },
-    });
-    if (!result.ok) return refused(result.refusal);
-    return { type: 'tunnel-described', info: this.#info(result.tunnel, source.address) };
-  }
-
-  async #delete(command: Command<'delete-tunnel'>): Promise<SessionResult> {
-    const { user, source } = command;
-    if (typeof source.address !== 'number') return refused('no-such-tunnel');
-    const result = await this.#options.broker.close({
-      userId: userIdOf(user),
-      client: { address: source.address, port: source.port },
-    });
-    return result.ok ? { type: 'tunnel-deleted' } : refused(result.refusal);
-  }
-
-  #info(tunnel: TunnelView, statedAddress: Ipv4Address): TunnelInfo {
-    return {
-      tunnelType: tunnel.encapsulation,
-      lifetime: tunnel.lifetimeSeconds,
-      serverIpv4: this.#options.address,
-      serverIpv6: tunnel.gateway,
-      clientIpv4: statedAddress,
-      clientIpv6: tunnel.client,
-      ...(tunnel.prefix && { prefix: tunnel.prefix }),
-      keepalive: { intervalSeconds: tunnel.keepaliveSeconds, address: tunnel.gateway },
-      resolver: this.#options.resolver,
-    };
+    this.#datagrams.close();
+    this.#streams.close();
+    await this.#sockets.close();
   }
 }
 
-function userIdOf(user: SessionUser): number | undefined {
-  return user.type === 'account' ? Number(user.userId) : undefined;
+/** What the configuration says of other brokers; undefined where it names none. */
+export function redirectOf(
+  texts: readonly string[],
+  phase: Redirect['phase'],
+): Redirect | undefined {
+  return texts.length === 0 ? undefined : { phase, brokers: texts.map(brokerAddress) };
 }
 
-function refused(refusal: Refusal): SessionResult {
-  return { type: 'refused', status: STATUS_OF[refusal] };
+function brokerAddress(text: string): BrokerAddress {
+  if (text.startsWith('[') || parseIpv6(text) !== undefined) return { type: 'ipv6', text };
+  const host = text.split(':')[0] ?? '';
+  return { type: parseIpv4(host) === undefined ? 'dn' : 'ipv4', text };
+}
+
+/** A client that comes before there is a listener is to come again. */
+function turnAway(socket: { destroy(): void }): void {
+  socket.destroy();
+}
+
+async function closed(socket: Socket | Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    try {
+      socket.close(() => resolve());
+    } catch {
+      // It never was open.
+      resolve();
+    }
+  });
 }

@@ -36,7 +36,7 @@ test('every wrong value is named with what was expected', () => {
   const problems = problemsOf('[tsp]\nport = 0\nmechanisms = ["LOGIN"]\n[tunnel]\nmtu = "x"\n');
   assert.equal(problems.length, 3);
   assert.match(problems[0] ?? '', /tsp\.port must be a whole number from 1 to 65535, found 0/);
-  assert.match(problems[1] ?? '', /tsp\.mechanisms must be a list out of DIGEST-MD5/);
+  assert.match(problems[1] ?? '', /tsp\.mechanisms must be a list out of SCRAM-SHA-256/);
   assert.match(problems[2] ?? '', /tunnel\.mtu must be/);
 });
 

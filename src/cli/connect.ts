@@ -2,14 +2,16 @@
 
 import type { Command } from 'commander';
 import { formatEndpoint, formatIpv4, formatIpv6, formatIpv6Prefix } from '../address.ts';
-import { type ClientReport, type ConnectOptions, connect } from '../client.ts';
-import type { Mechanism, TunnelType } from '../tsp/messages.ts';
+import type { ClientReport, ConnectOptions } from '../client/report.ts';
+import { connect } from '../client.ts';
+import type { Mechanism } from '../tsp/messages.ts';
 import { readSecret } from './input.ts';
 import { fail, printJson, wholeNumber } from './output.ts';
 
 interface Flags {
   mechanism?: string;
   type: string;
+  transport?: string;
   prefixLength?: string;
   lan?: string;
   device: string;
@@ -22,8 +24,8 @@ interface Flags {
   verbose?: boolean;
 }
 
-const MECHANISMS: readonly Mechanism[] = ['DIGEST-MD5', 'PLAIN', 'ANONYMOUS'];
-const TYPES: readonly TunnelType[] = ['v6anyv4', 'v6udpv4', 'v6v4'];
+const MECHANISMS: readonly Mechanism[] = ['SCRAM-SHA-256', 'DIGEST-MD5', 'PLAIN', 'ANONYMOUS'];
+const TYPES: readonly ConnectOptions['tunnelType'][] = ['v6anyv4', 'v6udpv4', 'v6v4'];
 
 export function addConnectCommand(program: Command): void {
   program
@@ -32,6 +34,7 @@ export function addConnectCommand(program: Command): void {
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--lan <interface>', 'give this interface the first /64 of the delegated prefix')
     .option('--type <type>', `${TYPES.join(', ')}: how packets travel over IPv4`, 'v6anyv4')
+    .option('--transport <name>', 'signal over udp or tcp only; else UDP, then TCP')
     .option('--mechanism <name>', `log in only by ${MECHANISMS.join(', ')}`)
     .option('--secret-file <file>', 'read the secret from a file; else $SIXWAY_SECRET or a prompt')
     .option('--device <name>', 'name of the tunnel device', 'tb6')
@@ -72,6 +75,10 @@ async function connectOptions(target: string, flags: Flags): Promise<ConnectOpti
   }
   const tunnelType =
     TYPES.find((type) => type === flags.type) ?? fail(`--type is one of ${TYPES.join(', ')}`);
+  const { transport } = flags;
+  if (transport !== undefined && transport !== 'udp' && transport !== 'tcp') {
+    fail('--transport is udp or tcp');
+  }
   const anonymous = username === undefined || mechanism === 'ANONYMOUS';
   if (process.getuid?.() !== 0) fail('a tunnel device needs root: use sudo');
   const password = anonymous
@@ -81,9 +88,14 @@ async function connectOptions(target: string, flags: Flags): Promise<ConnectOpti
   return {
     server,
     port: wholeNumber('port', port, 1, 65535),
+    transport,
     ...(password !== undefined && { login: { username: username ?? '', password } }),
     // The secret is not sent in clear text unless that was asked for.
-    mechanisms: mechanism ? [mechanism] : anonymous ? ['ANONYMOUS'] : ['DIGEST-MD5'],
+    mechanisms: mechanism
+      ? [mechanism]
+      : anonymous
+        ? ['ANONYMOUS']
+        : ['SCRAM-SHA-256', 'DIGEST-MD5'],
     tunnelType,
     ...(flags.prefixLength !== undefined && {
       prefixLength: wholeNumber('--prefix-length', flags.prefixLength, 1, 64),
@@ -115,7 +127,9 @@ function reportJson(report: ClientReport): void {
 function reportText(report: ClientReport): void {
   switch (report.event) {
     case 'connecting':
-      console.log(`Connecting to ${report.server}, UDP port ${report.port}`);
+      console.log(
+        `Connecting to ${report.server}, ${report.transport.toUpperCase()} port ${report.port}`,
+      );
       return;
     case 'message':
       for (const line of conversation(report)) console.log(line);

@@ -1,20 +1,13 @@
-// The TSP client over UDP, pure: it logs in, asks for a tunnel, accepts it and keeps it alive. One
-// message is outstanding at a time; answers are known by its sequence. Opens no socket and no tunnel
-// device, and does not start anew by itself: whoever drives it reads from the end's reason whether
-// another version, another port or another broker is to be tried.
+// The TSP client, pure: it logs in, asks for a tunnel, accepts it and keeps it alive. How its messages
+// travel is in client-links.ts. Opens no socket and no tunnel device, and does not start anew by
+// itself: whoever drives it reads from the end's reason whether another version, another port,
+// another mechanism or another broker is to be tried.
 
-import type { Ipv4Address, Ipv6Address } from '../address.ts';
+import type { IpAddress } from '../address.ts';
+import { type AnswerKind, type ClientLink, DatagramLink, StreamLink } from './client-links.ts';
+import type { Transport } from './create-rules.ts';
 import { answerChallenge, readChallenge } from './digest-md5.ts';
-import {
-  frame,
-  type Header,
-  MAX_MESSAGE_OCTETS,
-  nextSequence,
-  readDatagram,
-  readStatus,
-  unframe,
-  writeDatagram,
-} from './framing.ts';
+import { frame, MAX_MESSAGE_OCTETS, readStatus, unframe } from './framing.ts';
 import { KeepaliveTimer } from './keepalive.ts';
 import {
   type BrokerAddress,
@@ -24,8 +17,7 @@ import {
   type TunnelInfo,
   type TunnelType,
 } from './messages.ts';
-import { readCapability } from './opening.ts';
-import { RetransmissionTimer } from './retransmission.ts';
+import { readCapability, VERSION_PADDING } from './opening.ts';
 import {
   equalOctets,
   octetText,
@@ -34,6 +26,7 @@ import {
   writeBase64,
   writePlain,
 } from './sasl.ts';
+import { answerServerFirst, writeScramFirst } from './scram.ts';
 import { readBrokers, readTunnelInfo, writeAction, writeCreate } from './vocabulary.ts';
 
 /** Newest first; a server that refuses one with 302 is tried with the next, from another port. */
@@ -44,6 +37,7 @@ export type Version = (typeof VERSIONS)[number];
 const MAX_FETCHES = 8;
 
 export interface ClientSettings {
+  readonly transport: Transport;
   readonly version: Version;
   /** In order of preference; what the server does not offer is skipped. */
   readonly mechanisms: readonly Mechanism[];
@@ -53,12 +47,12 @@ export interface ClientSettings {
   readonly serverName: string;
   readonly tunnelType: TunnelType;
   /** Local address of the socket, seen from this side of a NAT. */
-  readonly clientIpv4: Ipv4Address;
+  readonly clientAddress: IpAddress;
   /** A wish; the server decides. */
   readonly keepaliveSeconds: number;
   /** Asks for a delegated prefix of this length. */
   readonly prefixLength?: number;
-  /** Fresh random text without quotes, for DIGEST-MD5. */
+  /** Fresh random text without quotes or commas, for DIGEST-MD5 and SCRAM. */
   readonly cnonce: string;
   /** A random 32-bit number: where the sequences begin, and how the keepalives are spread. */
   readonly jitterSeed: number;
@@ -66,7 +60,10 @@ export interface ClientSettings {
 
 export type ClientEvent =
   | { readonly type: 'start' }
-  | { readonly type: 'datagram'; readonly bytes: Uint8Array }
+  /** A datagram, or octets of the connection. */
+  | { readonly type: 'received'; readonly bytes: Uint8Array }
+  /** The connection has ended. */
+  | { readonly type: 'disconnected' }
   /** IPv6 has come out of the tunnel: the accept has arrived, even if its answer has not. */
   | { readonly type: 'tunnel-traffic' }
   | { readonly type: 'keepalive-answered'; readonly sequence: number }
@@ -76,11 +73,11 @@ export type ClientEvent =
 export type ClientCommand =
   | { readonly type: 'send'; readonly bytes: Uint8Array }
   | { readonly type: 'tunnel-up'; readonly tunnel: TunnelInfo }
-  /** An ICMPv6 echo request through the tunnel; `sequence` is 16 bits. */
+  /** An ICMP echo request through the tunnel, of the address's family; `sequence` is 16 bits. */
   | {
       readonly type: 'send-keepalive';
       readonly sequence: number;
-      readonly address: Ipv6Address;
+      readonly address: IpAddress;
     }
   /** The last command of a session. */
   | { readonly type: 'ended'; readonly end: ClientEnd };
@@ -93,7 +90,11 @@ export type ClientEnd =
   | { readonly reason: 'version-refused'; readonly next: Version | undefined }
   | { readonly reason: 'no-common-mechanism'; readonly offered: readonly string[] }
   | { readonly reason: 'tunnel-type-not-offered'; readonly offered: readonly string[] }
-  | { readonly reason: 'authentication-refused'; readonly text: string }
+  | {
+      readonly reason: 'authentication-refused';
+      readonly mechanism: Mechanism | undefined;
+      readonly text: string;
+    }
   /** It does not know the password: not the server that it should be. */
   | { readonly reason: 'server-not-proven' }
   | {
@@ -114,73 +115,87 @@ export type ClientEnd =
 
 export class ClientSession {
   readonly #settings: ClientSettings;
-  readonly #timer = new RetransmissionTimer();
-  #startMs: number | undefined;
+  #link: ClientLink | undefined;
   #situation: Situation = { name: 'idle' };
-  /** The message without an answer, and where its sequence stands. */
-  #outstanding: string | undefined;
-  #sequence: number;
-  #firstSentMs = 0;
   #keepalive: KeepaliveTimer | undefined;
 
   constructor(settings: ClientSettings) {
     this.#settings = settings;
-    this.#sequence = firstSequence(settings.jitterSeed) - 1;
   }
 
   /** Never throws. After `ended` nothing has any effect. */
   handle(event: ClientEvent, nowMs: number): ClientCommand[] {
     const situation = this.#situation;
     switch (event.type) {
-      case 'start':
+      case 'start': {
         if (situation.name !== 'idle') return [];
-        this.#startMs = nowMs;
-        return this.#go(ask({ name: 'version' }, `VERSION=${this.#settings.version}\r\n`), nowMs);
-      case 'datagram':
+        const { transport, jitterSeed } = this.#settings;
+        this.#link = transport === 'udp' ? new DatagramLink(jitterSeed, nowMs) : new StreamLink();
+        return this.#go(ask({ name: 'version' }, versionLine(this.#settings)), nowMs);
+      }
+      case 'received':
         return this.#receive(event.bytes, nowMs);
+      case 'disconnected':
+        // A tunnel does not hang on its connection (the server's keepalive tells when it is gone).
+        return situation.name === 'up' ? [] : this.#giveUp(nowMs);
       case 'tunnel-traffic':
         return situation.name === 'accept' ? this.#go(up(situation), nowMs) : [];
       case 'keepalive-answered':
         this.#keepalive?.answered(event.sequence);
         return [];
       case 'tick':
-        return situation.name === 'up' ? this.#ping(situation, nowMs) : this.#repeat(nowMs);
+        return situation.name === 'up' ? this.#ping(situation, nowMs) : this.#expire(nowMs);
       case 'stop':
         return situation.name === 'ended' ? [] : this.#go(end({ reason: 'stopped' }), nowMs);
     }
   }
 
   deadline(): number | undefined {
-    return this.#keepalive?.deadline() ?? this.#timer.deadline();
+    return this.#keepalive?.deadline() ?? this.#link?.deadline();
   }
 
   #receive(bytes: Uint8Array, nowMs: number): ClientCommand[] {
     const situation = this.#situation;
-    const datagram = readDatagram(bytes);
-    if (!datagram || this.#outstanding === undefined) return [];
-    if (datagram.header.sequence !== this.#sequence) return [];
-    if (situation.name === 'idle' || situation.name === 'up' || situation.name === 'ended') {
-      return [];
-    }
-    this.#outstanding = undefined;
-    this.#timer.stop(this.#roundTripMs(datagram.header, nowMs));
-    const answer = octetText(datagram.payload);
+    if (situation.name === 'idle' || situation.name === 'ended') return [];
+    if (situation.name === 'up') return this.#hearAfterwards(bytes, nowMs);
+    const answer = this.#link?.receive(bytes, nowMs);
+    return answer === undefined ? [] : this.#conclude(situation, answer, nowMs);
+  }
+
+  #conclude(situation: Waiting, answer: string, nowMs: number): ClientCommand[] {
     const rule = RULES[situation.name] as Rule<Waiting>;
-    return this.#go(rule(situation, answer, this.#settings), nowMs);
+    const commands = this.#go(rule(situation, answer, this.#settings), nowMs);
+    // Over TCP the next answer may have come along.
+    const { name } = this.#situation;
+    if (this.#settings.transport === 'udp' || name === 'up' || name === 'ended') return commands;
+    return [...commands, ...this.#expire(nowMs)];
+  }
+
+  /** Over TCP nothing answers an accept, unless the server could not keep its offer. */
+  #hearAfterwards(bytes: Uint8Array, nowMs: number): ClientCommand[] {
+    if (this.#settings.transport === 'udp') return [];
+    const message = unframe(bytes);
+    const text = octetText(message.kind === 'complete' ? message.body : bytes);
+    const status = readStatus(text);
+    if (!status || status.code === STATUS.success) return [];
+    return this.#go(refusal(text, 'accept'), nowMs);
   }
 
   #go(move: Move, nowMs: number): ClientCommand[] {
-    this.#situation = move.next;
+    const { next } = move;
+    this.#situation = next;
     const commands: ClientCommand[] = [];
     if (move.send !== undefined) {
-      this.#sequence = nextSequence(this.#sequence);
-      this.#outstanding = move.send;
-      this.#firstSentMs = nowMs;
-      this.#timer.start(nowMs);
-      commands.push(this.#transmit(move.send, nowMs));
+      const bytes = this.#link?.say(move.send, answerKind(next), nowMs);
+      if (bytes) commands.push({ type: 'send', bytes });
+      if (this.#settings.transport === 'tcp' && isUnansweredOverTcp(next)) {
+        const rule = RULES[next.name] as Rule<Waiting>;
+        commands.push(...this.#go(rule(next, '', this.#settings), nowMs));
+        return commands;
+      }
     }
-    if (move.next.name === 'up') {
-      const { tunnel } = move.next;
+    if (next.name === 'up') {
+      const { tunnel } = next;
       this.#rest();
       if (tunnel.keepalive) {
         const { intervalSeconds } = tunnel.keepalive;
@@ -188,33 +203,41 @@ export class ClientSession {
       }
       commands.push({ type: 'tunnel-up', tunnel });
     }
-    if (move.next.name === 'ended') {
+    if (next.name === 'ended') {
       this.#rest();
-      commands.push({ type: 'ended', end: move.next.end });
+      commands.push({ type: 'ended', end: next.end });
     }
     return commands;
   }
 
   #rest(): void {
-    this.#outstanding = undefined;
     this.#keepalive = undefined;
-    this.#timer.stop(undefined);
+    this.#link?.rest();
   }
 
-  #repeat(nowMs: number): ClientCommand[] {
-    if (this.#outstanding === undefined) return [];
-    const { answered } = this.#timer;
-    switch (this.#timer.expire(nowMs)) {
+  #expire(nowMs: number): ClientCommand[] {
+    const situation = this.#situation;
+    if (situation.name === 'idle' || situation.name === 'up' || situation.name === 'ended') {
+      return [];
+    }
+    const step = this.#link?.expire(nowMs) ?? { type: 'wait' };
+    switch (step.type) {
       case 'wait':
         return [];
       case 'repeat':
-        return [this.#transmit(this.#outstanding, nowMs)];
+        return [{ type: 'send', bytes: step.bytes }];
+      case 'answer':
+        return this.#conclude(situation, step.text, nowMs);
       case 'give-up':
-        return this.#go(
-          end({ reason: 'no-answer', during: stageOf(this.#situation), answered }),
-          nowMs,
-        );
+        return this.#giveUp(nowMs);
     }
+  }
+
+  #giveUp(nowMs: number): ClientCommand[] {
+    const situation = this.#situation;
+    if (situation.name === 'idle' || situation.name === 'ended') return [];
+    const answered = this.#link?.answered ?? false;
+    return this.#go(end({ reason: 'no-answer', during: stageOf(situation), answered }), nowMs);
   }
 
   #ping({ tunnel }: In<'up'>, nowMs: number): ClientCommand[] {
@@ -223,23 +246,6 @@ export class ClientSession {
     if (step.type === 'lost') return this.#go(end({ reason: 'keepalive-lost' }), nowMs);
     const { address } = tunnel.keepalive;
     return [{ type: 'send-keepalive', sequence: step.sequence, address }];
-  }
-
-  #transmit(text: string, nowMs: number): ClientCommand {
-    const header = { sequence: this.#sequence, timestamp: this.#stamp(nowMs) };
-    return { type: 'send', bytes: writeDatagram(header, Buffer.from(text, 'latin1')) };
-  }
-
-  /** Milliseconds since the start, 32 bits. */
-  #stamp(nowMs: number): number {
-    return Math.floor(nowMs - (this.#startMs ?? nowMs)) % 2 ** 32;
-  }
-
-  /** Undefined when the server did not echo a timestamp of this message. */
-  #roundTripMs({ timestamp }: Header, nowMs: number): number | undefined {
-    const roundTripMs = this.#stamp(nowMs) - timestamp;
-    const longestMs = nowMs - this.#firstSentMs + 1;
-    return roundTripMs >= 0 && roundTripMs <= longestMs ? roundTripMs : undefined;
   }
 }
 
@@ -250,8 +256,11 @@ type Situation =
   | { readonly name: 'plain-line'; readonly login: PlainLogin }
   | { readonly name: 'plain-credentials' }
   | { readonly name: 'digest-challenge'; readonly login: PlainLogin }
-  | { readonly name: 'digest-response'; readonly rspauth: string }
-  | { readonly name: 'digest-success'; readonly fetches: number }
+  | { readonly name: 'scram-line'; readonly login: PlainLogin }
+  | { readonly name: 'scram-first'; readonly login: PlainLogin }
+  /** `proof`: what the server has to say to show that it knows the secret too. */
+  | { readonly name: 'proof'; readonly mechanism: Mechanism; readonly proof: string }
+  | { readonly name: 'success'; readonly mechanism: Mechanism; readonly fetches: number }
   | { readonly name: 'create'; readonly received: string; readonly fetches: number }
   | { readonly name: 'accept'; readonly tunnel: TunnelInfo }
   | { readonly name: 'up'; readonly tunnel: TunnelInfo }
@@ -282,38 +291,54 @@ const RULES: { readonly [S in WaitingName]: Rule<In<S>> } = {
     }
     return refusal(answer, 'version');
   },
-  anonymous: afterLogin,
+  anonymous: afterLogin('ANONYMOUS'),
   'plain-line': ({ login }, answer) =>
     // An answer without text is the signal to go on; a server that has something to say refuses.
     readStatus(answer)
-      ? refusal(answer, 'authentication')
+      ? refusal(answer, 'authentication', 'PLAIN')
       : ask({ name: 'plain-credentials' }, writePlain(login)),
-  'plain-credentials': afterLogin,
+  'plain-credentials': afterLogin('PLAIN'),
   'digest-challenge': ({ login }, answer, { cnonce, serverName }) => {
     const decoded = readBase64(answer.trim());
     const challenge = decoded === undefined ? undefined : readChallenge(decoded);
-    if (!challenge) return refusal(answer, 'authentication');
+    if (!challenge) return refusal(answer, 'authentication', 'DIGEST-MD5');
     const reply = answerChallenge(challenge, login, cnonce, `tsp/${serverName}`);
-    return ask({ name: 'digest-response', rspauth: reply.rspauth }, writeBase64(reply.response));
+    const next = { name: 'proof', mechanism: 'DIGEST-MD5', proof: reply.rspauth } as const;
+    return ask(next, writeBase64(reply.response));
   },
-  'digest-response': ({ rspauth }, answer, settings) => {
+  'scram-line': ({ login }, answer, { cnonce }) =>
+    readStatus(answer)
+      ? refusal(answer, 'authentication', 'SCRAM-SHA-256')
+      : ask({ name: 'scram-first', login }, writeBase64(writeScramFirst(login.username, cnonce))),
+  'scram-first': ({ login }, answer, { cnonce }) => {
+    const challenge = readBase64(answer.trim());
+    const mechanism = 'SCRAM-SHA-256';
+    if (readStatus(answer) || challenge === undefined) {
+      return refusal(answer, 'authentication', mechanism);
+    }
+    const reply = answerServerFirst(challenge, login, cnonce);
+    return reply
+      ? ask({ name: 'proof', mechanism, proof: reply.proof }, writeBase64(reply.final))
+      : end(unreadable('authentication'));
+  },
+  proof: ({ mechanism, proof }, answer, settings) => {
     const status = readStatus(answer);
     if (status?.code === STATUS.success) return end({ reason: 'server-not-proven' });
-    if (status) return refusal(answer, 'authentication');
+    if (status) return refusal(answer, 'authentication', mechanism);
     // Some servers put the 200 behind it in the same datagram.
-    const [, proof = '', rest = ''] = /^([A-Za-z0-9+/]+={0,2})\s*(.*)$/s.exec(answer) ?? [];
-    const claimed = Buffer.from(readBase64(proof) ?? '', 'latin1');
-    if (!equalOctets(claimed, Buffer.from(rspauth, 'latin1'))) {
+    const [, line = '', rest = ''] = /^([A-Za-z0-9+/]+={0,2})\s*(.*)$/s.exec(answer) ?? [];
+    const claimed = Buffer.from(readBase64(line) ?? '', 'latin1');
+    if (!equalOctets(claimed, Buffer.from(proof, 'latin1'))) {
       return end({ reason: 'server-not-proven' });
     }
     return rest === ''
-      ? ask({ name: 'digest-success', fetches: 1 }, '')
-      : afterLogin(undefined, rest, settings);
+      ? ask({ name: 'success', mechanism, fetches: 1 }, '')
+      : afterLogin(mechanism)(undefined, rest, settings);
   },
-  'digest-success': ({ fetches }, answer, settings) =>
+  success: ({ mechanism, fetches }, answer, settings) =>
     answer === '' && fetches < MAX_FETCHES
-      ? ask({ name: 'digest-success', fetches: fetches + 1 }, '')
-      : afterLogin(undefined, answer, settings),
+      ? ask({ name: 'success', mechanism, fetches: fetches + 1 }, '')
+      : afterLogin(mechanism)(undefined, answer, settings),
   create: ({ received, fetches }, answer, settings) => {
     const text = received + answer;
     const message = unframe(Buffer.from(text, 'latin1'));
@@ -352,24 +377,31 @@ function authenticate(
     const line = `AUTHENTICATE ${mechanism}\r\n`;
     if (mechanism === 'ANONYMOUS') return ask({ name: 'anonymous' }, line);
     if (!login) continue;
-    return ask(
-      mechanism === 'PLAIN' ? { name: 'plain-line', login } : { name: 'digest-challenge', login },
-      line,
-    );
+    return ask({ name: FIRST_STEP[mechanism], login }, line);
   }
   return end({ reason: 'no-common-mechanism', offered: [...offer.mechanisms] });
 }
 
-function afterLogin(_: unknown, answer: string, settings: ClientSettings): Move {
-  if (readStatus(answer)?.code !== STATUS.success) return refusal(answer, 'authentication');
-  return ask({ name: 'create', received: '', fetches: 0 }, frame(writeCreate(settings)));
+const FIRST_STEP = {
+  'SCRAM-SHA-256': 'scram-line',
+  'DIGEST-MD5': 'digest-challenge',
+  PLAIN: 'plain-line',
+} as const;
+
+function afterLogin(mechanism: Mechanism): Rule<unknown> {
+  return (_, answer, settings) => {
+    if (readStatus(answer)?.code !== STATUS.success) {
+      return refusal(answer, 'authentication', mechanism);
+    }
+    return ask({ name: 'create', received: '', fetches: 0 }, frame(writeCreate(settings)));
+  };
 }
 
-function judgeOffer(body: string, { tunnelType }: ClientSettings): Move {
+function judgeOffer(body: string, settings: ClientSettings): Move {
   const status = readStatus(body);
   if (status?.code !== STATUS.success) return refusal(body, 'create');
   const tunnel = readTunnelInfo(Buffer.from(status.rest, 'latin1'));
-  if (!tunnel || (tunnelType !== 'v6anyv4' && tunnel.tunnelType !== tunnelType)) {
+  if (!tunnel || !isUsable(tunnel, settings)) {
     // Told once, so that the server need not keep the offer; nobody waits for the answer.
     const next = { name: 'ended', end: unreadable('create') } as const;
     return { next, send: frame(writeAction('reject')) };
@@ -377,8 +409,17 @@ function judgeOffer(body: string, { tunnelType }: ClientSettings): Move {
   return ask({ name: 'accept', tunnel }, frame(writeAction('accept')));
 }
 
+/** Whether it was asked for, and can be carried: over TCP there is no socket for a tunnel in UDP. */
+function isUsable(
+  { tunnelType: given }: TunnelInfo,
+  { tunnelType: wanted, transport }: ClientSettings,
+): boolean {
+  if (transport === 'tcp' && given === 'v6udpv4') return false;
+  return wanted === 'v6anyv4' ? given !== 'v4v6' : given === wanted;
+}
+
 /** The end that a status line means, or the lack of one. */
-function refusal(answer: string, during: ClientStage): Move {
+function refusal(answer: string, during: ClientStage, mechanism?: Mechanism): Move {
   const status = readStatus(answer);
   if (!status || status.code === STATUS.success) return end(unreadable(during));
   const { code, text, rest } = status;
@@ -388,17 +429,27 @@ function refusal(answer: string, during: ClientStage): Move {
       return end({ reason: 'redirected', status: code - REDIRECT_OFFSET, brokers });
     }
   }
-  if (code === STATUS.authenticationFailed) return end({ reason: 'authentication-refused', text });
+  if (code === STATUS.authenticationFailed) {
+    return end({ reason: 'authentication-refused', mechanism, text });
+  }
   return end({ reason: 'refused', during, status: code % REDIRECT_OFFSET, text });
 }
 
-/**
- * Unpredictable, so that nobody off the path can answer for the server and nothing late from an
- * earlier session is taken for an answer. It ends in F0 because some old servers look for the
- * marker in the last octet.
- */
-function firstSequence(seed: number): number {
-  return (seed & 0xfffff) * 256 + 0xf0;
+/** The blanks over UDP buy room for the answer; see {@link VERSION_PADDING}. */
+function versionLine({ version, mechanisms, transport }: ClientSettings): string {
+  const wantsRoom =
+    transport === 'udp' && version === VERSIONS[0] && mechanisms.includes('SCRAM-SHA-256');
+  return `VERSION=${version}\r\n${wantsRoom ? VERSION_PADDING : ''}`;
+}
+
+function answerKind({ name }: Situation): AnswerKind {
+  return name === 'create' || name === 'accept' ? 'framed' : 'line';
+}
+
+/** What a server over UDP answers with a header alone it does not answer over TCP. */
+function isUnansweredOverTcp(situation: Situation): situation is Waiting {
+  const { name } = situation;
+  return name === 'plain-line' || name === 'scram-line' || name === 'accept';
 }
 
 function stageOf({ name }: Situation): ClientStage {

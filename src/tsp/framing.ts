@@ -71,13 +71,9 @@ export type Unframed =
  * {@link MAX_MESSAGE_OCTETS} are malformed.
  */
 export function unframe(bytes: Uint8Array): Unframed {
-  const head = Buffer.from(bytes.subarray(0, 64)).toString('latin1');
-  const match = /^[\0\r\n\t ]*content-length[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?\n/i.exec(head);
-  if (!match) return { kind: 'malformed' };
-  const length = Number(match[1]);
-  if (length === 0 || length > MAX_MESSAGE_OCTETS) return { kind: 'malformed' };
-  const start = match[0].length;
-  const end = start + length;
+  const extent = frameExtent(bytes);
+  if (!extent) return { kind: 'malformed' };
+  const { start, end } = extent;
   if (bytes.length < end) return { kind: 'incomplete', missing: end - bytes.length };
   return {
     kind: 'complete',
@@ -85,6 +81,20 @@ export function unframe(bytes: Uint8Array): Unframed {
     rest: trimOctets(bytes.subarray(end)),
   };
 }
+
+/** Where the body of the first message begins and ends; undefined when its head is malformed. */
+export function frameExtent(
+  bytes: Uint8Array,
+): { readonly start: number; readonly end: number } | undefined {
+  const head = Buffer.from(bytes.subarray(0, MAX_HEAD_OCTETS)).toString('latin1');
+  const match = /^[\0\r\n\t ]*content-length[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?\n/i.exec(head);
+  const length = Number(match?.[1] ?? 0);
+  if (!match || length === 0 || length > MAX_MESSAGE_OCTETS) return undefined;
+  return { start: match[0].length, end: match[0].length + length };
+}
+
+/** The Content-length line, and what may be in front of it. */
+export const MAX_HEAD_OCTETS = 64;
 
 /** `200 Success` CR LF; with `redirects` the code says that a list of brokers follows. */
 export function writeStatus(code: StatusCode, redirects = false): string {

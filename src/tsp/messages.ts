@@ -2,16 +2,16 @@
 // mechanisms and tunnel types. What they look like as text is in xml.ts and framing.ts; what
 // happens with them is in the sessions. No behaviour here.
 
-import type { Ipv4Address, Ipv6Address, Ipv6Prefix } from '../address.ts';
+import type { IpAddress, Ipv4Address, Ipv6Address, Ipv6Prefix } from '../address.ts';
 
-/** An encapsulation: IPv6 in IPv4 (protocol 41), or IPv6 in UDP in IPv4. */
-export type ConcreteTunnelType = 'v6v4' | 'v6udpv4';
+/** IPv6 in IPv4 (protocol 41), IPv6 in UDP in IPv4, or IPv4 in IPv6 (RFC 2473). */
+export type ConcreteTunnelType = 'v6v4' | 'v6udpv4' | 'v4v6';
 
 /** What a client may ask for; with `v6anyv4` the server decides (RFC 5572 §2.1). */
 export type TunnelType = ConcreteTunnelType | 'v6anyv4';
 
 /** SASL mechanisms, named as in CAPABILITY and AUTHENTICATE lines. */
-export type Mechanism = 'DIGEST-MD5' | 'PLAIN' | 'ANONYMOUS';
+export type Mechanism = 'SCRAM-SHA-256' | 'DIGEST-MD5' | 'PLAIN' | 'ANONYMOUS';
 
 /** Status codes of RFC 5572 appendix B that this server sends. */
 export const STATUS = {
@@ -91,29 +91,48 @@ export type Request =
   | { readonly action: 'reject' };
 
 /** The server's order: ping `address` through the tunnel this often. */
-export interface Keepalive {
+export interface Keepalive<A extends IpAddress> {
   readonly intervalSeconds: number;
-  readonly address: Ipv6Address;
+  readonly address: A;
 }
 
-/** The body of the server's answer to create and info: a tunnel, seen from its client. */
-export interface TunnelInfo {
-  readonly tunnelType: ConcreteTunnelType;
+/**
+ * What every tunnel has. All four addresses, whichever family is outside: the outer one of the
+ * client is the one that it stated, even where a NAT shows the server another.
+ */
+interface AnyTunnelInfo {
   /** As in the message: the RFC says minutes, its examples seconds; harmless numbers only. */
   readonly lifetime: number;
   readonly serverIpv4: Ipv4Address;
   readonly serverIpv6: Ipv6Address;
-  /** The address that the client stated, even where a NAT shows the server another one. */
   readonly clientIpv4: Ipv4Address;
   readonly clientIpv6: Ipv6Address;
   /** The name under which the client is registered in the DNS. */
   readonly domainName?: string;
-  /** Delegated prefix. */
-  readonly prefix?: Ipv6Prefix;
-  readonly keepalive?: Keepalive;
   /** Recursive DNS server for the client. gogoc crashes when it is told none. */
   readonly resolver?: Ipv6Address;
 }
+
+/** IPv4 is outside; the IPv6 addresses are the ends of the link inside. */
+export interface Ipv6TunnelInfo extends AnyTunnelInfo {
+  readonly tunnelType: 'v6v4' | 'v6udpv4';
+  /** Delegated prefix. */
+  readonly prefix?: Ipv6Prefix;
+  /** Servers of the prefix's reverse zone, names or addresses, as the client gave them (§5.2). */
+  readonly nameServers?: readonly string[];
+  readonly keepalive?: Keepalive<Ipv6Address>;
+}
+
+/** IPv6 is outside; the IPv4 addresses are the ends of the link inside. */
+export interface Ipv4TunnelInfo extends AnyTunnelInfo {
+  readonly tunnelType: 'v4v6';
+  /** Prefix length of the link, usually 30. */
+  readonly linkLength: number;
+  readonly keepalive?: Keepalive<Ipv4Address>;
+}
+
+/** The body of the server's answer to create and info: a tunnel, seen from its client. */
+export type TunnelInfo = Ipv6TunnelInfo | Ipv4TunnelInfo;
 
 /** Another broker, from a redirect list. The text may end in `:port`. */
 export interface BrokerAddress {

@@ -1,6 +1,7 @@
-// DIGEST-MD5 nonces that need no memory until they come back: each carries its time, a number and a
-// keyed MAC (HMAC-SHA256) over these, client address and port. Who returns one has shown that they receive at
-// that address. Only returned nonces are remembered, so that each works once.
+// Nonces that need no memory until they come back: each carries its time, a number and a keyed MAC
+// (HMAC-SHA256) over these, client address and port, and over what else the mechanism wants to find
+// again unchanged. Who returns one has shown that they receive at that address. Only returned nonces
+// are remembered, so that each works once.
 
 import { createHmac } from 'node:crypto';
 import { type Endpoint, formatEndpoint } from '../address.ts';
@@ -13,7 +14,7 @@ const TIME_OCTETS = 6;
 const COUNT_OCTETS = 2;
 const STAMP_OCTETS = TIME_OCTETS + COUNT_OCTETS;
 const MAC_OCTETS = 16;
-const TEXT_LENGTH = ((STAMP_OCTETS + MAC_OCTETS) * 4) / 3;
+export const NONCE_LENGTH = ((STAMP_OCTETS + MAC_OCTETS) * 4) / 3;
 
 export class Nonces {
   readonly #key: Uint8Array;
@@ -33,23 +34,23 @@ export class Nonces {
     this.#capacity = capacity;
   }
 
-  /** 32 characters of base64url: no comma, no quote, no padding. */
-  issue(client: Endpoint, nowMs: number): string {
+  /** 32 characters of base64url: no comma, no quote, no padding. It is good with `context` only. */
+  issue(client: Endpoint, nowMs: number, context = ''): string {
     this.#count = (this.#count + 1) % 2 ** 16;
     const stamp = Buffer.alloc(STAMP_OCTETS);
     stamp.writeUIntBE(Math.floor(nowMs) % 2 ** 48, 0, TIME_OCTETS);
     stamp.writeUInt16BE(this.#count, TIME_OCTETS);
-    return this.#text(stamp, client);
+    return this.#text(stamp, client, context);
   }
 
-  /** `foreign`: not ours, not this client's, or too old. Changes nothing. */
-  check(nonce: string, client: Endpoint, nowMs: number): NonceVerdict {
-    if (nonce.length !== TEXT_LENGTH) return 'foreign';
+  /** `foreign`: not ours, not this client's, for another context, or too old. Changes nothing. */
+  check(nonce: string, client: Endpoint, nowMs: number, context = ''): NonceVerdict {
+    if (nonce.length !== NONCE_LENGTH) return 'foreign';
     const stamp = Buffer.from(nonce, 'base64url').subarray(0, STAMP_OCTETS);
     if (stamp.length !== STAMP_OCTETS) return 'foreign';
     // The texts are compared, not the octets: another spelling of the same octets would be another
     // key in the set of used ones.
-    const genuine = this.#text(stamp, client);
+    const genuine = this.#text(stamp, client, context);
     if (!equalOctets(Buffer.from(genuine), Buffer.from(nonce))) return 'foreign';
     const ageMs = Math.floor(nowMs) - stamp.readUIntBE(0, TIME_OCTETS);
     if (ageMs < 0 || ageMs > this.#lifetimeMs) return 'foreign';
@@ -63,10 +64,10 @@ export class Nonces {
     this.#used.set(nonce, nowMs + this.#lifetimeMs);
   }
 
-  #text(stamp: Uint8Array, client: Endpoint): string {
+  #text(stamp: Uint8Array, client: Endpoint, context: string): string {
     const mac = createHmac('sha256', this.#key)
       .update(stamp)
-      .update(formatEndpoint(client))
+      .update(`${formatEndpoint(client)} ${context}`)
       .digest()
       .subarray(0, MAC_OCTETS);
     return Buffer.concat([stamp, mac]).toString('base64url');

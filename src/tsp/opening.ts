@@ -6,6 +6,7 @@ import { type DigestResponse, readDigestResponse } from './digest-md5.ts';
 import { trimOctets } from './framing.ts';
 import type { ConcreteTunnelType, Mechanism } from './messages.ts';
 import { octetText, readBase64 } from './sasl.ts';
+import { readScramFinal, readScramFirst, type ScramFinal, type ScramFirst } from './scram.ts';
 
 export type Opening =
   | { readonly type: 'version'; readonly supported: boolean }
@@ -14,6 +15,9 @@ export type Opening =
   | { readonly type: 'authenticate'; readonly mechanism: string }
   /** The third step of DIGEST-MD5; the nonce in it makes the first two unnecessary. */
   | { readonly type: 'digest-response'; readonly response: DigestResponse }
+  | { readonly type: 'scram-first'; readonly first: ScramFirst }
+  /** As with DIGEST-MD5: the nonce in it brings back what is needed of the steps before. */
+  | { readonly type: 'scram-final'; readonly response: ScramFinal }
   /** Something that only a session can understand, or nobody. */
   | { readonly type: 'other' };
 
@@ -31,8 +35,13 @@ export function readOpening(payload: Uint8Array): Opening {
   const mechanism = /^AUTHENTICATE[ \t]+([A-Za-z0-9_-]{1,32})$/.exec(line)?.[1];
   if (mechanism !== undefined) return { type: 'authenticate', mechanism: mechanism.toUpperCase() };
   const decoded = readBase64(line);
-  const response = decoded === undefined ? undefined : readDigestResponse(decoded);
-  return response ? { type: 'digest-response', response } : { type: 'other' };
+  if (decoded === undefined) return { type: 'other' };
+  const response = readDigestResponse(decoded);
+  if (response) return { type: 'digest-response', response };
+  const first = readScramFirst(decoded);
+  if (first) return { type: 'scram-first', first };
+  const final = readScramFinal(decoded);
+  return final ? { type: 'scram-final', response: final } : { type: 'other' };
 }
 
 /** One line, upper case, ended by CR LF: without it gogoc loses the last token. */
@@ -46,6 +55,27 @@ export function writeCapability(
   ];
   return `CAPABILITY ${tokens.join(' ')}\r\n`;
 }
+
+/**
+ * The line that answers VERSION over UDP in at most `mostOctets` if it can. Only SCRAM is left out for
+ * that: a client that speaks it makes its VERSION longer ({@link VERSION_PADDING}), those that do not
+ * look for it would otherwise make this server send strangers more than twice what they sent.
+ */
+export function writeShortCapability(
+  tunnelTypes: readonly ConcreteTunnelType[],
+  mechanisms: readonly Mechanism[],
+  mostOctets: number,
+): string {
+  const whole = writeCapability(tunnelTypes, mechanisms);
+  if (whole.length <= mostOctets) return whole;
+  return writeCapability(
+    tunnelTypes,
+    mechanisms.filter((mechanism) => mechanism !== 'SCRAM-SHA-256'),
+  );
+}
+
+/** Blanks after a VERSION line, so that twice its packet has room for all that can be offered. */
+export const VERSION_PADDING = ' '.repeat(20);
 
 /** What a server offers, for the client. Undefined when this is no CAPABILITY line. */
 export function readCapability(

@@ -1,16 +1,28 @@
 // What the SASL mechanisms of TSP share: the secrets they are checked against, base64 lines, the
-// charset rule, and PLAIN (RFC 4616, as TSP clients speak it). DIGEST-MD5 is in digest-md5.ts.
+// charset rule, and PLAIN (RFC 4616, as TSP clients speak it). DIGEST-MD5 and SCRAM have their own files.
 // Knows neither accounts nor lockout: it answers only whether a secret fits.
 
 import { hash, timingSafeEqual } from 'node:crypto';
 
 /** What the store knows of a person's secret; each mechanism takes what it needs. */
 export interface Credential {
+  /** Missing for a secret that was set before SCRAM was offered: only SCRAM fails then. */
+  readonly scram?: ScramCredential;
   /**
    * MD5(user ":" realm ":" password), 16 raw octets each, one for every form in which clients hash
    * (see {@link ha1Forms}). Any of them lets in.
    */
   readonly ha1s: readonly Uint8Array[];
+}
+
+/** What RFC 5802 §3 lets a server keep, for SHA-256. */
+export interface ScramCredential {
+  readonly salt: Uint8Array;
+  readonly iterations: number;
+  /** H(ClientKey), 32 octets. */
+  readonly storedKey: Uint8Array;
+  /** 32 octets. */
+  readonly serverKey: Uint8Array;
 }
 
 export interface PlainLogin {

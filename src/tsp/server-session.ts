@@ -3,10 +3,11 @@
 // what comes before authentication are not its business (server.ts, opening.ts); neither is whether
 // a user exists or a tunnel is to be had: it asks, and the answer comes back as an event.
 
-import type { Endpoint, Ipv4Address, Ipv4Endpoint } from '../address.ts';
+import type { Endpoint, IpAddress } from '../address.ts';
 import { decideCreate, type Transport } from './create-rules.ts';
-import { checkDigest, type DigestResponse } from './digest-md5.ts';
+import type { DigestResponse } from './digest-md5.ts';
 import { frame, MAX_ANSWER_OCTETS, trimOctets, unframe, writeStatus } from './framing.ts';
+import { type Attempt, type AttemptMechanism, judge, usernameOf } from './login.ts';
 import {
   type BrokerAddress,
   type ConcreteTunnelType,
@@ -17,7 +18,8 @@ import {
   STATUS,
   type TunnelInfo,
 } from './messages.ts';
-import { type Credential, checkPlain, type PlainLogin, readPlain, writeBase64 } from './sasl.ts';
+import { type Credential, readPlain, writeBase64 } from './sasl.ts';
+import type { ScramFinal } from './scram.ts';
 import { readRequest, writeBrokers, writeTunnelInfo } from './vocabulary.ts';
 
 /** gogoc repeats a message for 66 s; nothing it may still ask for is forgotten sooner. */
@@ -29,10 +31,6 @@ export type SessionId = number;
 export type SessionUser =
   | { readonly type: 'account'; readonly userId: string | number; readonly username: string }
   | { readonly type: 'anonymous' };
-
-/** What the broker offers. A resolver is part of it, because gogoc crashes without one. */
-export type Offer = Omit<TunnelInfo, 'tunnelType' | 'clientIpv4' | 'resolver'> &
-  Required<Pick<TunnelInfo, 'resolver'>>;
 
 /** Names an offer, not a tunnel: rejecting it leaves alone what was accepted before. */
 export type OfferId = string | number;
@@ -46,7 +44,7 @@ export type SessionResult =
     }
   /** No such user, or one who may not log in; the client cannot tell these apart. */
   | { readonly type: 'credential-missing' }
-  | { readonly type: 'tunnel-offered'; readonly offerId: OfferId; readonly offer: Offer }
+  | { readonly type: 'tunnel-offered'; readonly offerId: OfferId; readonly info: TunnelInfo }
   | { readonly type: 'tunnel-accepted' }
   | { readonly type: 'tunnel-described'; readonly info: TunnelInfo }
   | { readonly type: 'tunnel-deleted' }
@@ -59,7 +57,8 @@ export type SessionResult =
 
 export type SessionBeginning =
   | { readonly mechanism: 'ANONYMOUS' | 'PLAIN' }
-  | { readonly mechanism: 'DIGEST-MD5'; readonly response: DigestResponse };
+  | { readonly mechanism: 'DIGEST-MD5'; readonly response: DigestResponse }
+  | { readonly mechanism: 'SCRAM-SHA-256'; readonly response: ScramFinal };
 
 export type SessionEvent =
   | { readonly type: 'begin'; readonly with: SessionBeginning }
@@ -68,7 +67,7 @@ export type SessionEvent =
   | SessionResult
   /** An answer that was waiting has been fetched. */
   | { readonly type: 'fetched' }
-  /** Another session of the same client has taken this one's place. */
+  /** Another session of the same client has taken this one's place, or its connection is gone. */
   | { readonly type: 'replaced' }
   | { readonly type: 'tick' };
 
@@ -84,6 +83,8 @@ export type SessionCommand =
       readonly type: 'look-up-credential';
       readonly session: SessionId;
       readonly source: Endpoint;
+      /** Nothing has shown that the client receives at `source`. */
+      readonly forgeable: boolean;
       readonly username: string;
       readonly mechanism: Mechanism;
     }
@@ -91,18 +92,25 @@ export type SessionCommand =
   | {
       readonly type: 'authentication';
       readonly source: Endpoint;
+      readonly forgeable: boolean;
       readonly username: string | undefined;
       readonly mechanism: Mechanism;
       readonly outcome: 'accepted' | 'rejected';
     }
-  /** → `tunnel-offered` or `refused`. For v6v4 the port of `source` means nothing. */
+  /** → `tunnel-offered` or `refused`. */
   | {
       readonly type: 'open-tunnel';
       readonly session: SessionId;
       readonly user: SessionUser;
       readonly tunnelType: ConcreteTunnelType;
-      readonly source: Ipv4Endpoint;
-      readonly statedAddress: Ipv4Address;
+      /** Where the client speaks from. */
+      readonly source: Endpoint;
+      /** Where the tunnel leads: the source, but without a port where the type has none. */
+      readonly endpoint: Endpoint;
+      /** The endpoint is only what the client says: for users who are trusted with that. */
+      readonly proxy: boolean;
+      /** What the client calls its outer address; behind a NAT not the one of `endpoint`. */
+      readonly statedAddress: IpAddress;
       readonly prefixLength?: number;
       readonly keepaliveSeconds?: number;
       readonly nameServers: readonly string[];
@@ -135,8 +143,16 @@ export interface SessionFacts {
   readonly source: Endpoint;
   readonly transport: Transport;
   readonly realm: string;
-  /** As in the CAPABILITY line. */
+  /** All that the server has, on either family. */
   readonly tunnelTypes: readonly ConcreteTunnelType[];
+  readonly redirect?: Redirect;
+}
+
+/** Sends every client to other brokers, at one point of the dialogue. */
+export interface Redirect {
+  readonly phase: 'version' | 'authentication' | 'create';
+  /** At least one. */
+  readonly brokers: readonly BrokerAddress[];
 }
 
 export class ServerSession {
@@ -180,9 +196,13 @@ export class ServerSession {
     return this.#lastActivityMs;
   }
 
-  /** When `tick` ends the session, unless something happens before. */
+  /**
+   * When `tick` ends the session, unless something happens before. Over TCP never while the tunnel
+   * is up: clients keep the connection for as long as they keep the tunnel.
+   */
   deadline(): number {
-    return this.#lastActivityMs + SESSION_IDLE_MS;
+    const stays = this.#facts.transport === 'tcp' && this.#situation.name === 'up';
+    return stays ? Number.POSITIVE_INFINITY : this.#lastActivityMs + SESSION_IDLE_MS;
   }
 
   #apply(input: Input): SessionCommand[] {
@@ -206,10 +226,6 @@ export class ServerSession {
   }
 }
 
-type Attempt =
-  | { readonly mechanism: 'PLAIN'; readonly login: PlainLogin }
-  | { readonly mechanism: 'DIGEST-MD5'; readonly response: DigestResponse };
-
 /** Where a session rests between commands. */
 type Settled =
   | { readonly name: 'ready'; readonly user: SessionUser }
@@ -221,12 +237,7 @@ type Situation =
   | { readonly name: 'awaiting-plain' }
   | { readonly name: 'looking-up'; readonly attempt: Attempt }
   | Settled
-  | {
-      readonly name: 'opening';
-      readonly user: SessionUser;
-      readonly tunnelType: ConcreteTunnelType;
-      readonly statedAddress: Ipv4Address;
-    }
+  | { readonly name: 'opening'; readonly user: SessionUser }
   | { readonly name: 'accepting'; readonly user: SessionUser; readonly offerId: OfferId }
   | { readonly name: 'describing'; readonly user: SessionUser; readonly back: Settled }
   | { readonly name: 'deleting'; readonly user: SessionUser; readonly back: Settled }
@@ -258,16 +269,20 @@ const TABLE: { readonly [S in Situation['name']]: Rules<S> } = {
   },
   'awaiting-plain': {
     line: (_, { payload }, facts) => {
+      // gogoc has no room for text before this line.
+      if (facts.redirect?.phase === 'authentication') {
+        return [{ name: 'closed' }, say(sendAway(facts.redirect))];
+      }
       const login = readPlain(payload);
       return login
-        ? lookUp({ mechanism: 'PLAIN', login }, login.username, facts)
+        ? lookUp({ mechanism: 'PLAIN', login }, facts)
         : rejectLogin('PLAIN', undefined, facts);
     },
   },
   'looking-up': {
     'credential-found': ({ attempt }, { userId, credential }, facts) =>
-      judge(attempt, credential, userId, facts),
-    'credential-missing': ({ attempt }, _, facts) => judge(attempt, DECOY, undefined, facts),
+      conclude(attempt, { userId, credential }, facts),
+    'credential-missing': ({ attempt }, _, facts) => conclude(attempt, undefined, facts),
     refused: (_, { status, brokers }) => [{ name: 'closed' }, say(failure(status, brokers))],
   },
   ready: {
@@ -276,9 +291,9 @@ const TABLE: { readonly [S in Situation['name']]: Rules<S> } = {
     delete: remove,
   },
   opening: {
-    'tunnel-offered': ({ user, tunnelType, statedAddress }, { offerId, offer }) => [
+    'tunnel-offered': ({ user }, { offerId, info }) => [
       { name: 'offered', user, offerId },
-      sayTunnel({ ...offer, tunnelType, clientIpv4: statedAddress }),
+      sayTunnel(info),
     ],
     refused: ({ user }, { status, brokers }) => [
       { name: 'ready', user },
@@ -383,57 +398,46 @@ function begin(at: Situation, beginning: SessionBeginning, facts: SessionFacts):
       ];
     case 'PLAIN':
       return [{ name: 'awaiting-plain' }, say('')];
-    case 'DIGEST-MD5': {
-      const { response } = beginning;
-      return lookUp({ mechanism: 'DIGEST-MD5', response }, response.username, facts);
-    }
+    case 'DIGEST-MD5':
+    case 'SCRAM-SHA-256':
+      return lookUp(beginning, facts);
     default:
       return [at];
   }
 }
 
-function lookUp(attempt: Attempt, username: string, { id, source }: SessionFacts): Step {
+function lookUp(attempt: Attempt, facts: SessionFacts): Step {
+  const { id, source } = facts;
   const { mechanism } = attempt;
+  const forgeable = isForgeable(mechanism, facts);
+  const username = usernameOf(attempt);
   return [
     { name: 'looking-up', attempt },
-    { type: 'look-up-credential', session: id, source, username, mechanism },
+    { type: 'look-up-credential', session: id, source, forgeable, username, mechanism },
   ];
 }
 
-/** Stands in for the credential of a user who does not exist, so that the same work is done. */
-const DECOY: Credential = { ha1s: [new Uint8Array(16)] };
-
-/** `userId` is undefined for a user who does not exist: no answer is right then. */
-function judge(
+/** `found` is undefined for a user who does not exist. */
+function conclude(
   attempt: Attempt,
-  credential: Credential,
-  userId: string | number | undefined,
+  found: { readonly userId: string | number; readonly credential: Credential } | undefined,
   facts: SessionFacts,
 ): Step {
   const { mechanism } = attempt;
-  const { username } = mechanism === 'PLAIN' ? attempt.login : attempt.response;
+  const username = usernameOf(attempt);
+  const proof = judge(attempt, facts.realm, found?.credential);
+  if (proof === undefined || !found) return rejectLogin(mechanism, username, facts);
   const success = writeStatus(STATUS.success);
-  const answer =
-    mechanism === 'PLAIN'
-      ? checkPlain(attempt.login, facts.realm, credential) && say(success)
-      : digestAnswer(checkDigest(attempt.response, facts.realm, credential), success);
-  if (!answer || userId === undefined) return rejectLogin(mechanism, username, facts);
   return [
-    { name: 'ready', user: { type: 'account', userId, username } },
+    { name: 'ready', user: { type: 'account', userId: found.userId, username } },
     authentication(mechanism, username, 'accepted', facts),
-    answer,
+    // Apart, because gogoc loses a 200 that comes together with rspauth.
+    proof === '' ? say(success) : { type: 'answer', data: writeBase64(proof), later: success },
   ];
 }
 
-/** Apart, because gogoc loses a 200 that comes together with rspauth. */
-function digestAnswer(rspauth: string | undefined, success: string): SessionCommand | undefined {
-  return rspauth === undefined
-    ? undefined
-    : { type: 'answer', data: writeBase64(rspauth), later: success };
-}
-
 function rejectLogin(
-  mechanism: Mechanism,
+  mechanism: AttemptMechanism,
   username: string | undefined,
   facts: SessionFacts,
 ): Step {
@@ -448,29 +452,35 @@ function authentication(
   mechanism: Mechanism,
   username: string | undefined,
   outcome: 'accepted' | 'rejected',
-  { source }: SessionFacts,
+  facts: SessionFacts,
 ): SessionCommand {
-  return { type: 'authentication', source, username, mechanism, outcome };
+  const forgeable = isForgeable(mechanism, facts);
+  return { type: 'authentication', source: facts.source, forgeable, username, mechanism, outcome };
+}
+
+/** Over UDP only a nonce that comes back shows that a client receives where it seems to send from. */
+function isForgeable(mechanism: Mechanism, { transport }: SessionFacts): boolean {
+  return transport === 'udp' && (mechanism === 'PLAIN' || mechanism === 'ANONYMOUS');
 }
 
 function create(at: In<'ready'>, request: CreateRequest, facts: SessionFacts): Step {
-  const { id, source, transport, tunnelTypes } = facts;
+  const { id, source, transport, tunnelTypes, redirect } = facts;
+  if (redirect?.phase === 'create') return [at, say(frame(sendAway(redirect)))];
   const decision = decideCreate(request, source, transport, tunnelTypes);
-  if (!decision.ok || typeof source.address !== 'number') {
-    const status = decision.ok ? STATUS.tunnelTypeNotSupported : decision.status;
-    return [at, say(frame(writeStatus(status)))];
-  }
+  if (!decision.ok) return [at, say(frame(writeStatus(decision.status)))];
   const { user } = at;
-  const { tunnelType, statedAddress } = decision;
-  const { keepaliveSeconds, prefixLength, nameServers } = request;
+  const { tunnelType, statedAddress, endpoint } = decision;
+  const { keepaliveSeconds, prefixLength, nameServers, proxy } = request;
   return [
-    { name: 'opening', user, tunnelType, statedAddress },
+    { name: 'opening', user },
     {
       type: 'open-tunnel',
       session: id,
       user,
       tunnelType,
-      source: { address: source.address, port: source.port },
+      source,
+      endpoint,
+      proxy,
       statedAddress,
       nameServers,
       ...(prefixLength === undefined ? {} : { prefixLength }),
@@ -504,14 +514,21 @@ function say(data: string): SessionCommand {
 }
 
 function sayTunnel(info: TunnelInfo): SessionCommand {
-  return say(frame(writeStatus(STATUS.success) + writeTunnelInfo(info)));
+  const head = writeStatus(STATUS.success);
+  return say(frame(head + writeTunnelInfo(info, MAX_BODY_OCTETS - head.length)));
 }
+
+/** A whole answer fits one datagram, the Content-length line included. */
+const MAX_BODY_OCTETS = MAX_ANSWER_OCTETS - 'Content-length: 1200\r\n'.length;
 
 /** A status line, and the list of other brokers where there is one. */
 function failure(status: FailureStatus, brokers: readonly BrokerAddress[] = []): string {
   if (brokers.length === 0) return writeStatus(status);
   const head = writeStatus(status, true);
-  const room =
-    MAX_ANSWER_OCTETS - head.length - frame('').length - String(MAX_ANSWER_OCTETS).length;
-  return head + writeBrokers(brokers, room);
+  return head + writeBrokers(brokers, MAX_BODY_OCTETS - head.length);
+}
+
+/** 1301 and the list: there are no tunnels here, but there (RFC 5572 §4.4.2). */
+export function sendAway({ brokers }: Redirect): string {
+  return failure(STATUS.noTunnelsLeft, brokers);
 }

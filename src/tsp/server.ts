@@ -3,9 +3,11 @@
 // DIGEST-MD5 challenge are answered from what their packet says. Which session a datagram belongs to
 // is decided here; what the session makes of it is server-session.ts's business.
 
-import { type Endpoint, formatEndpoint, formatIp } from '../address.ts';
+import { type Endpoint, formatEndpoint } from '../address.ts';
+import { AnswerBudget, twice } from './answer-budget.ts';
+import type { SaltResult } from './connection.ts';
+import { Crowd } from './crowd.ts';
 import { type Answer, Dialogue, type OtherCommand } from './dialogue.ts';
-import { type DigestResponse, writeChallenge } from './digest-md5.ts';
 import {
   type Datagram,
   type Header,
@@ -14,10 +16,10 @@ import {
   writeDatagram,
   writeStatus,
 } from './framing.ts';
-import { type ConcreteTunnelType, type Mechanism, STATUS, type StatusCode } from './messages.ts';
-import { Nonces } from './nonces.ts';
-import { type Opening, readOpening, writeCapability } from './opening.ts';
-import { writeBase64 } from './sasl.ts';
+import { STATUS, type StatusCode } from './messages.ts';
+import { type Opening, readOpening } from './opening.ts';
+import { Reception, type ReceptionOddity, type ReceptionSettings } from './reception.ts';
+import type { ScramFirst } from './scram.ts';
 import {
   ServerSession,
   type SessionBeginning,
@@ -27,14 +29,7 @@ import {
   type SessionResult,
 } from './server-session.ts';
 
-export interface TspServerSettings {
-  /** Part of every stored DIGEST-MD5 secret; printable ASCII without comma, quote, backslash. */
-  readonly realm: string;
-  /** In the order in which they are announced. */
-  readonly mechanisms: readonly Mechanism[];
-  readonly tunnelTypes: readonly ConcreteTunnelType[];
-  /** At least 16 secret octets. */
-  readonly nonceKey: Uint8Array;
+export interface TspServerSettings extends ReceptionSettings {
   readonly maxSessions: number;
   /** Many clients of one carrier share an address; one client needs one or two sessions. */
   readonly maxSessionsPerAddress: number;
@@ -42,20 +37,36 @@ export interface TspServerSettings {
   readonly maxUnprovenSessions: number;
 }
 
+/** Where the server's first message of SCRAM is to go; the server keeps nothing meanwhile. */
+export interface SaltTicket {
+  readonly from: Endpoint;
+  readonly header: Header;
+  readonly requestOctets: number;
+}
+
 export type ServerEvent =
   | { readonly type: 'datagram'; readonly from: Endpoint; readonly bytes: Uint8Array }
   /** What came of a command; `session` is the command's. Late results are welcome. */
   | (SessionResult & { readonly session: SessionId })
+  | (SaltResult & { readonly ticket: SaltTicket })
   | { readonly type: 'tick' };
 
 export type ServerCommand =
   | { readonly type: 'send'; readonly to: Endpoint; readonly bytes: Uint8Array }
+  /** → `salt-looked-up`, with the same ticket. */
+  | {
+      readonly type: 'look-up-salt';
+      readonly source: Endpoint;
+      readonly first: ScramFirst;
+      readonly ticket: SaltTicket;
+    }
   | Exclude<OtherCommand, { readonly type: 'count' }>
   | { readonly type: 'count'; readonly what: Oddity };
 
 /** Input that was dropped, refused or answered from the cache. */
 export type Oddity =
   | SessionOddity
+  | ReceptionOddity
   /** First nibble not F, or shorter than the header. */
   | 'not-tsp'
   | 'oversized'
@@ -64,13 +75,13 @@ export type Oddity =
   /** An old repetition, or out of order. */
   | 'stale'
   | 'repetition'
-  | 'version-refused'
-  | 'mechanism-refused'
-  | 'nonce-refused'
-  | 'busy';
+  | 'busy'
+  | 'salt-unavailable'
+  /** The answer would be too much for a network that may not have asked: see AnswerBudget. */
+  | 'over-budget';
 
-/** gogoc gives up after 66 s, so an older nonce belongs to nobody who still waits. */
-const NONCE_LIFETIME_MS = 120_000;
+/** Salts that are looked up at once; a client whose turn it is not repeats its message. */
+const MAX_SALT_LOOKUPS = 200;
 
 /** How long a network may hold back a copy of a message. */
 const COPY_LIFETIME_MS = 10_000;
@@ -86,7 +97,10 @@ interface Peer {
 interface Member {
   readonly peer: Peer;
   readonly dialogue: Dialogue;
+  /** The source address may be forged: nothing had to be sent back that was sent there. */
   readonly unproven: boolean;
+  /** Length of the last message's text. */
+  requestOctets: number;
 }
 
 /**
@@ -96,24 +110,25 @@ interface Member {
  */
 export class TspServer {
   readonly #settings: TspServerSettings;
-  readonly #nonces: Nonces;
-  readonly #capability: string;
+  readonly #reception: Reception;
+  readonly #budget: AnswerBudget;
   readonly #peers = new Map<string, Peer>();
   /** Ordered by last activity, which is the order of their deadlines. */
   readonly #sessions = new Map<SessionId, Member>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #crowd: Crowd;
   #unproven = 0;
+  #saltLookups = 0;
   #lastId = 0;
 
-  /** Throws a RangeError when the settings cannot be told to clients or are not safe. */
-  constructor(settings: TspServerSettings) {
-    if (!/^[!#-+.-[\]-~-]{1,100}$/.test(settings.realm)) {
-      throw new RangeError(`a realm clients can read is needed, not ${settings.realm}`);
-    }
-    if (settings.nonceKey.length < 16) throw new RangeError('the nonce key is too short');
+  /**
+   * Throws a RangeError when the settings cannot be told to clients or are not safe. A server that
+   * listens on TCP too has one reception for both, so that no nonce serves twice.
+   */
+  constructor(settings: TspServerSettings, reception?: Reception) {
     this.#settings = settings;
-    this.#nonces = new Nonces(settings.nonceKey, NONCE_LIFETIME_MS, 4 * settings.maxSessions);
-    this.#capability = writeCapability(settings.tunnelTypes, settings.mechanisms);
+    this.#crowd = new Crowd(settings.maxSessions, settings.maxSessionsPerAddress);
+    this.#reception = reception ?? new Reception(settings, 4 * settings.maxSessions);
+    this.#budget = new AnswerBudget(settings.nonceKey);
   }
 
   get sessionCount(): number {
@@ -124,17 +139,30 @@ export class TspServer {
   handle(event: ServerEvent, nowMs: number): ServerCommand[] {
     const overdue = this.#endOverdue(nowMs);
     if (event.type === 'tick') return overdue;
-    const commands =
-      event.type === 'datagram'
-        ? this.#receive(event.from, event.bytes, nowMs)
-        : this.#conclude(event.session, event, nowMs);
-    return [...overdue, ...commands];
+    return [...overdue, ...this.#act(event, nowMs)];
   }
 
   /** When a `tick` has something to do; undefined when there is nothing to wait for. */
   deadline(): number | undefined {
     for (const { dialogue } of this.#sessions.values()) return dialogue.session.deadline();
     return undefined;
+  }
+
+  #act(event: Exclude<ServerEvent, { readonly type: 'tick' }>, nowMs: number): ServerCommand[] {
+    switch (event.type) {
+      case 'datagram':
+        return this.#receive(event.from, event.bytes, nowMs);
+      case 'salt-looked-up': {
+        const { first, found, ticket } = event;
+        const { from, header, requestOctets } = ticket;
+        this.#saltLookups--;
+        if (found === 'failed') return refuse(from, header, STATUS.serverError, 'salt-unavailable');
+        const data = this.#reception.serverFirst(first, found, from, nowMs);
+        return this.#sendUnproven(from, { header, data }, requestOctets, nowMs);
+      }
+      default:
+        return this.#conclude(event.session, event, nowMs);
+    }
   }
 
   #receive(from: Endpoint, bytes: Uint8Array, nowMs: number): ServerCommand[] {
@@ -145,19 +173,11 @@ export class TspServer {
     const opening = readOpening(datagram.payload);
     const continued = peer && this.#continue(peer, datagram, opening, nowMs);
     if (continued) return continued;
-    const { header } = datagram;
-    switch (opening.type) {
-      case 'version':
-        return this.#greet(from, header, opening.supported, peer !== undefined);
-      case 'echo':
-        return [send(from, { header, data: writeStatus(STATUS.success) })];
-      case 'authenticate':
-        return this.#authenticate(from, datagram, opening.mechanism, peer, nowMs);
-      case 'digest-response':
-        return this.#respond(from, datagram, opening.response, nowMs);
-      case 'other':
-        return [count(peer ? 'stale' : 'unrecognised')];
+    // gogoc comes back later only when it is told so here, not when it authenticates.
+    if (opening.type === 'version' && opening.supported && !peer && this.#isFull(from, false)) {
+      return refuse(from, datagram.header, STATUS.busy, 'busy');
     }
+    return this.#open(from, datagram, opening, peer, nowMs);
   }
 
   /** Undefined when `datagram` belongs to no session of the peer. The successor is asked first. */
@@ -172,7 +192,7 @@ export class TspServer {
       if (!member || relation === 'unrelated') continue;
       if (relation === 'repetition') {
         const answer = member.dialogue.repeat(datagram.header);
-        return [count('repetition'), ...(answer ? [send(peer.endpoint, answer)] : [])];
+        return [count('repetition'), ...(answer ? this.#send(member, answer, nowMs) : [])];
       }
       // What begins a session is never part of one, wherever its count stands.
       if (opening.type === 'other') return this.#advance(member, datagram, nowMs);
@@ -186,87 +206,89 @@ export class TspServer {
     const before = takesOver ? this.#promote(peer, nowMs) : [];
     const fetched = dialogue.advance(datagram);
     const { header, payload } = datagram;
+    member.requestOctets = payload.length;
     const commands = fetched
-      ? [send(peer.endpoint, fetched), ...this.#tell(member, { type: 'fetched' }, nowMs)]
+      ? [...this.#send(member, fetched, nowMs), ...this.#tell(member, { type: 'fetched' }, nowMs)]
       : this.#tell(member, { type: 'message', payload }, nowMs, header);
     return [...before, ...commands];
   }
 
-  #greet(from: Endpoint, header: Header, supported: boolean, known: boolean): ServerCommand[] {
-    if (!supported) {
-      return refuse(from, header, STATUS.versionNotSupported, 'version-refused');
-    }
-    // gogoc comes back later only when it is told so here, not when it authenticates.
-    if (!known && this.#isFull(from, false)) return refuse(from, header, STATUS.busy, 'busy');
-    return [send(from, { header, data: this.#capability })];
-  }
-
-  #authenticate(
+  #open(
     from: Endpoint,
     datagram: Datagram,
-    name: string,
+    opening: Opening,
     peer: Peer | undefined,
     nowMs: number,
   ): ServerCommand[] {
-    const { header } = datagram;
-    const mechanism = this.#settings.mechanisms.find((offered) => offered === name);
-    if (mechanism === undefined) {
-      return refuse(from, header, STATUS.authenticationFailed, 'mechanism-refused');
+    const { header, payload } = datagram;
+    const greetingOctets = twice(from, payload.length);
+    const reply = this.#reception.reply(opening, from, greetingOctets, nowMs);
+    switch (reply.type) {
+      case 'say': {
+        const said = this.#sendUnproven(from, { header, data: reply.data }, payload.length, nowMs);
+        return reply.oddity === undefined ? said : [count(reply.oddity), ...said];
+      }
+      case 'go-on':
+        return [send(from, { header, data: '' })];
+      case 'begin': {
+        const unproven = reply.nonce === undefined;
+        if (unproven && peer?.current && looksLate(peer.current.dialogue, datagram, nowMs)) {
+          return [count('stale')];
+        }
+        return this.#begin(from, datagram, reply.with, reply.nonce, nowMs);
+      }
+      case 'look-up-salt': {
+        if (this.#saltLookups >= MAX_SALT_LOOKUPS) return [count('busy')];
+        this.#saltLookups++;
+        const ticket = { from, header, requestOctets: payload.length };
+        return [{ type: 'look-up-salt', source: from, first: reply.first, ticket }];
+      }
+      case 'stale':
+        return [count('stale')];
+      case 'busy':
+        return refuse(from, header, STATUS.busy, 'busy');
+      case 'unrecognised':
+        return [count(peer ? 'stale' : 'unrecognised')];
     }
-    if (mechanism === 'DIGEST-MD5') {
-      const nonce = this.#nonces.issue(from, nowMs);
-      const data = writeBase64(writeChallenge(this.#settings.realm, nonce));
-      return [send(from, { header, data })];
-    }
-    if (peer?.current && looksLate(peer.current.dialogue, datagram, nowMs)) {
-      return [count('stale')];
-    }
-    return this.#begin(from, datagram, { mechanism }, nowMs);
   }
 
-  #respond(
+  #begin(
     from: Endpoint,
-    datagram: Datagram,
-    response: DigestResponse,
+    opening: Datagram,
+    how: SessionBeginning,
+    nonce: string | undefined,
     nowMs: number,
   ): ServerCommand[] {
-    const offered = this.#settings.mechanisms.includes('DIGEST-MD5');
-    const verdict = offered ? this.#nonces.check(response.nonce, from, nowMs) : 'foreign';
-    switch (verdict) {
-      case 'used':
-        return [count('stale')];
-      case 'full':
-        return refuse(from, datagram.header, STATUS.busy, 'busy');
-      case 'foreign':
-        return refuse(from, datagram.header, STATUS.authenticationFailed, 'nonce-refused');
-      case 'fresh':
-        return this.#begin(from, datagram, { mechanism: 'DIGEST-MD5', response }, nowMs);
-    }
-  }
-
-  #begin(from: Endpoint, opening: Datagram, how: SessionBeginning, nowMs: number): ServerCommand[] {
     const key = formatEndpoint(from);
     const known = this.#peers.get(key);
     const shown = known?.successor?.dialogue.session.authenticated;
     const before = shown
       ? this.#promote(known, nowMs)
       : this.#end(known?.successor, { type: 'replaced' }, nowMs);
-    const unproven = how.mechanism !== 'DIGEST-MD5';
+    const unproven = nonce === undefined;
     if (this.#isFull(from, unproven)) {
       return [...before, ...refuse(from, opening.header, STATUS.busy, 'busy')];
     }
-    if (how.mechanism === 'DIGEST-MD5') this.#nonces.spend(how.response.nonce, nowMs);
+    if (nonce !== undefined) this.#reception.spend(nonce, nowMs);
     const peer = this.#peers.get(key) ?? newPeer(key, from);
     this.#peers.set(key, peer);
-    const { realm, tunnelTypes } = this.#settings;
+    const { realm, tunnelTypes, redirect } = this.#settings;
     const id = ++this.#lastId;
-    const facts = { id, source: peer.endpoint, transport: 'udp', realm, tunnelTypes } as const;
+    const facts = {
+      id,
+      source: peer.endpoint,
+      transport: 'udp',
+      realm,
+      tunnelTypes,
+      ...(redirect && { redirect }),
+    } as const;
     const dialogue = new Dialogue(new ServerSession(facts, nowMs), opening);
-    const member = { peer, dialogue, unproven };
+    const member = { peer, dialogue, unproven, requestOctets: opening.payload.length };
     if (peer.current) peer.successor = member;
     else peer.current = member;
     this.#sessions.set(id, member);
-    this.#recount(member, 1);
+    this.#crowd.enter(from.address);
+    if (unproven) this.#unproven++;
     const begin = { type: 'begin', with: how } as const;
     return [...before, ...this.#tell(member, begin, nowMs, opening.header)];
   }
@@ -288,11 +310,30 @@ export class TspServer {
 
   /** `header` is that of the message which `event` stands for, if it stands for one. */
   #tell(member: Member, event: SessionEvent, nowMs: number, header?: Header): ServerCommand[] {
-    const { peer, dialogue } = member;
+    const { dialogue } = member;
     const { answers, others } = dialogue.settle(dialogue.session.handle(event, nowMs), header);
     this.#sessions.delete(dialogue.session.id);
     this.#sessions.set(dialogue.session.id, member);
-    return [...answers.map((answer) => send(peer.endpoint, answer)), ...others];
+    return [...answers.flatMap((answer) => this.#send(member, answer, nowMs)), ...others];
+  }
+
+  #send(member: Member, answer: Answer, nowMs: number): ServerCommand[] {
+    const { endpoint } = member.peer;
+    return member.unproven
+      ? this.#sendUnproven(endpoint, answer, member.requestOctets, nowMs)
+      : [send(endpoint, answer)];
+  }
+
+  #sendUnproven(
+    to: Endpoint,
+    answer: Answer,
+    requestOctets: number,
+    nowMs: number,
+  ): ServerCommand[] {
+    const octets = Buffer.byteLength(answer.data);
+    return this.#budget.allows(to, requestOctets, octets, nowMs)
+      ? [send(to, answer)]
+      : [count('over-budget')];
   }
 
   #end(member: Member | undefined, event: SessionEvent, nowMs: number): ServerCommand[] {
@@ -300,7 +341,8 @@ export class TspServer {
     const { peer, dialogue } = member;
     const { others } = dialogue.settle(dialogue.session.handle(event, nowMs));
     this.#sessions.delete(dialogue.session.id);
-    this.#recount(member, -1);
+    this.#crowd.leave(peer.endpoint.address);
+    if (member.unproven) this.#unproven--;
     if (peer.current === member) peer.current = undefined;
     if (peer.successor === member) peer.successor = undefined;
     if (!peer.current && !peer.successor) this.#peers.delete(peer.key);
@@ -317,20 +359,10 @@ export class TspServer {
   }
 
   #isFull({ address }: Endpoint, unproven: boolean): boolean {
-    const { maxSessions, maxSessionsPerAddress, maxUnprovenSessions } = this.#settings;
     return (
-      this.#sessions.size >= maxSessions ||
-      (this.#perAddress.get(formatIp(address)) ?? 0) >= maxSessionsPerAddress ||
-      (unproven && this.#unproven >= maxUnprovenSessions)
+      !this.#crowd.hasRoomFor(address) ||
+      (unproven && this.#unproven >= this.#settings.maxUnprovenSessions)
     );
-  }
-
-  #recount({ peer, unproven }: Member, change: 1 | -1): void {
-    const address = formatIp(peer.endpoint.address);
-    const count = (this.#perAddress.get(address) ?? 0) + change;
-    if (count > 0) this.#perAddress.set(address, count);
-    else this.#perAddress.delete(address);
-    if (unproven) this.#unproven += change;
   }
 }
 

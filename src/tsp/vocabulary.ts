@@ -4,15 +4,25 @@
 // no empty elements, addresses and prefixes with all their digits. Decides nothing.
 
 import {
+  formatIp,
   formatIpv4,
   formatIpv6Expanded,
+  type IpAddress,
   type Ipv4Address,
-  type Ipv6Address,
   type Ipv6Prefix,
+  parseIp,
   parseIpv4,
   parseIpv6,
 } from '../address.ts';
-import type { BrokerAddress, CreateRequest, Request, TunnelInfo, TunnelType } from './messages.ts';
+import { MAX_ANSWER_OCTETS } from './framing.ts';
+import type {
+  BrokerAddress,
+  CreateRequest,
+  Keepalive,
+  Request,
+  TunnelInfo,
+  TunnelType,
+} from './messages.ts';
 import { childNamed, childrenNamed, type Element, readXml } from './xml.ts';
 
 /** A client's request. Undefined: answer 500. */
@@ -36,10 +46,7 @@ export function readRequest(body: Uint8Array): Request | undefined {
 /** The server's answer to create or info. Undefined when anything a client needs is missing. */
 export function readTunnelInfo(body: Uint8Array): TunnelInfo | undefined {
   const tunnel = readXml(body);
-  const tunnelType = tunnel?.attributes.type?.toLowerCase();
-  if (tunnel?.name !== 'tunnel' || (tunnelType !== 'v6v4' && tunnelType !== 'v6udpv4')) {
-    return undefined;
-  }
+  if (tunnel?.name !== 'tunnel') return undefined;
   const server = childNamed(tunnel, 'server');
   const client = childNamed(tunnel, 'client');
   const serverIpv4 = addressOf(server, 'ipv4', parseIpv4);
@@ -54,29 +61,44 @@ export function readTunnelInfo(body: Uint8Array): TunnelInfo | undefined {
   ) {
     return undefined;
   }
-  const prefixElement = childNamed(childNamed(client, 'router'), 'prefix');
-  const prefix = prefixElement && readPrefix(prefixElement);
-  if (prefixElement && !prefix) return undefined;
   const domainName = textsOf(client, 'dn')[0];
-  const keepaliveElement = childNamed(client, 'keepalive');
-  const intervalSeconds = readCount(keepaliveElement?.attributes.interval);
-  const keepaliveAddress = addressOf(keepaliveElement, 'ipv6', parseIpv6);
   const resolver = addressOf(childNamed(client, 'dns_server'), 'ipv6', parseIpv6);
-  return {
-    tunnelType,
+  const common = {
     lifetime: readCount(tunnel.attributes.lifetime) ?? 0,
     serverIpv4,
     serverIpv6,
     clientIpv4,
     clientIpv6,
     ...(domainName ? { domainName } : {}),
-    ...(prefix ? { prefix } : {}),
-    // Pinging `::` would be pinging oneself.
-    ...(intervalSeconds && keepaliveAddress !== undefined && keepaliveAddress !== 0n
-      ? { keepalive: { intervalSeconds, address: keepaliveAddress } }
-      : {}),
     ...(resolver === undefined ? {} : { resolver }),
   };
+  const tunnelType = tunnel.attributes.type?.toLowerCase();
+  switch (tunnelType) {
+    case 'v6v4':
+    case 'v6udpv4': {
+      const router = childNamed(client, 'router');
+      const prefixElement = childNamed(router, 'prefix');
+      const prefix = prefixElement && readPrefix(prefixElement);
+      if (prefixElement && !prefix) return undefined;
+      const nameServers = nameServersOf(router);
+      return {
+        tunnelType,
+        ...common,
+        ...(prefix ? { prefix } : {}),
+        ...(nameServers.length > 0 ? { nameServers } : {}),
+        ...readKeepalive(client, 'ipv6', parseIpv6),
+      };
+    }
+    case 'v4v6':
+      return {
+        tunnelType,
+        ...common,
+        linkLength: readLinkLength(client) ?? readLinkLength(server) ?? 30,
+        ...readKeepalive(client, 'ipv4', parseIpv4),
+      };
+    default:
+      return undefined;
+  }
 }
 
 /**
@@ -98,21 +120,24 @@ export function readBrokers(body: Uint8Array): readonly BrokerAddress[] {
 
 export interface CreateWish {
   readonly tunnelType: TunnelType;
-  readonly clientIpv4: Ipv4Address;
+  /** The outer one: IPv6 for v4v6, else IPv4. */
+  readonly clientAddress: IpAddress;
   readonly keepaliveSeconds: number;
   readonly prefixLength?: number;
 }
 
 export function writeCreate(wish: CreateWish): string {
+  const { tunnelType, clientAddress, prefixLength } = wish;
+  const overIpv4 = typeof clientAddress === 'number';
   return lines(
-    `<tunnel action="create" type="${wish.tunnelType}" proxy="no">`,
+    `<tunnel action="create" type="${tunnelType}" proxy="no">`,
     '<client>',
-    address('ipv4', formatIpv4(wish.clientIpv4)),
-    ...(wish.prefixLength === undefined
+    address(overIpv4 ? 'ipv4' : 'ipv6', formatIp(clientAddress)),
+    ...(prefixLength === undefined
       ? []
-      : ['<router>', `<prefix length="${wish.prefixLength}"/>`, '</router>']),
+      : ['<router>', `<prefix length="${prefixLength}"/>`, '</router>']),
     `<keepalive interval="${wish.keepaliveSeconds}">`,
-    address('ipv6', '::'),
+    overIpv4 ? address('ipv6', '::') : address('ipv4', '127.0.0.1'),
     '</keepalive>',
     '</client>',
     '</tunnel>',
@@ -124,33 +149,69 @@ export function writeAction(action: 'accept' | 'reject' | 'info' | 'delete'): st
   return lines(`<tunnel action="${action}"></tunnel>`);
 }
 
-/** The tunnel's description, without status line; keepalive last in client (RFC 5572 §4.7.2). */
-export function writeTunnelInfo(info: TunnelInfo): string {
-  const { domainName, prefix, keepalive, resolver } = info;
+/**
+ * The tunnel's description, without status line; keepalive last in client (RFC 5572 §4.7.2). As many
+ * name servers as fit into `maxOctets`; all else always fits 1100.
+ */
+export function writeTunnelInfo(info: TunnelInfo, maxOctets = MAX_ANSWER_OCTETS): string {
+  const nameServers = info.tunnelType === 'v4v6' ? [] : [...(info.nameServers ?? [])];
+  for (;;) {
+    const text = describe(info, nameServers);
+    if (text.length <= maxOctets || nameServers.length === 0) return text;
+    nameServers.pop();
+  }
+}
+
+function describe(info: TunnelInfo, nameServers: readonly string[]): string {
+  const { domainName, resolver, keepalive } = info;
+  const length = info.tunnelType === 'v4v6' ? ` length="${info.linkLength}"` : '';
+  const ipv4 = (value: Ipv4Address) =>
+    `<address type="ipv4"${length}>${formatIpv4(value)}</address>`;
   return lines(
     `<tunnel action="info" type="${info.tunnelType}" lifetime="${info.lifetime}">`,
     '<server>',
-    address('ipv4', formatIpv4(info.serverIpv4)),
+    ipv4(info.serverIpv4),
     address('ipv6', formatIpv6Expanded(info.serverIpv6)),
     '</server>',
     '<client>',
-    address('ipv4', formatIpv4(info.clientIpv4)),
+    ipv4(info.clientIpv4),
     address('ipv6', formatIpv6Expanded(info.clientIpv6)),
     ...(domainName !== undefined && isPlainText(domainName) ? [address('dn', domainName)] : []),
     ...(resolver === undefined
       ? []
       : ['<dns_server>', address('ipv6', formatIpv6Expanded(resolver)), '</dns_server>']),
-    ...(prefix ? ['<router>', delegation(prefix), '</router>'] : []),
+    ...(info.tunnelType === 'v4v6' ? [] : routerLines(info.prefix, nameServers)),
     ...(keepalive
       ? [
           `<keepalive interval="${keepalive.intervalSeconds}">`,
-          address('ipv6', formatIpv6Expanded(keepalive.address)),
+          typeof keepalive.address === 'number'
+            ? address('ipv4', formatIpv4(keepalive.address))
+            : address('ipv6', formatIpv6Expanded(keepalive.address)),
           '</keepalive>',
         ]
       : []),
     '</client>',
     '</tunnel>',
   );
+}
+
+/** Nothing without a prefix: the name servers are those of its reverse zone. */
+function routerLines(prefix: Ipv6Prefix | undefined, nameServers: readonly string[]): string[] {
+  if (!prefix) return [];
+  const known = nameServers.filter(isPlainText);
+  const list = known.map((text) => address(nameServerType(text), text));
+  return [
+    '<router>',
+    delegation(prefix),
+    ...(list.length > 0 ? ['<dns_server>', ...list, '</dns_server>'] : []),
+    '</router>',
+  ];
+}
+
+function nameServerType(text: string): 'ipv4' | 'ipv6' | 'dn' {
+  const address = parseIp(text);
+  if (address === undefined) return 'dn';
+  return typeof address === 'number' ? 'ipv4' : 'ipv6';
 }
 
 /** As many of `brokers` as fit into `maxOctets`. */
@@ -189,10 +250,36 @@ function readCreate(tunnel: Element): CreateRequest | undefined {
     proxy: tunnel.attributes.proxy?.toLowerCase() === 'yes',
     ...(keepaliveSeconds === undefined ? {} : { keepaliveSeconds }),
     ...(prefixLength === undefined ? {} : { prefixLength }),
-    nameServers: childrenNamed(childNamed(router, 'dns_server'), 'address')
-      .map(({ text }) => text)
-      .filter((text) => text !== ''),
+    nameServers: nameServersOf(router),
   };
+}
+
+function nameServersOf(router: Element | undefined): readonly string[] {
+  return childrenNamed(childNamed(router, 'dns_server'), 'address')
+    .map(({ text }) => text)
+    .filter((text) => text !== '');
+}
+
+/** Undefined address or `::`: pinging `::` would be pinging oneself. */
+function readKeepalive<A extends IpAddress>(
+  client: Element | undefined,
+  type: string,
+  parse: (text: string) => A | undefined,
+): { keepalive?: Keepalive<A> } {
+  const element = childNamed(client, 'keepalive');
+  const intervalSeconds = readCount(element?.attributes.interval);
+  const target = addressOf(element, type, parse);
+  if (!intervalSeconds || !target) return {};
+  return { keepalive: { intervalSeconds, address: target } };
+}
+
+/** `length` of the inner IPv4 address. */
+function readLinkLength(parent: Element | undefined): number | undefined {
+  const inner = childrenNamed(parent, 'address').find(
+    ({ attributes }) => attributes.type === 'ipv4',
+  );
+  const length = readCount(inner?.attributes.length);
+  return length !== undefined && length >= 1 && length <= 32 ? length : undefined;
 }
 
 function textsOf(parent: Element | undefined, type: string): readonly string[] {
@@ -201,7 +288,7 @@ function textsOf(parent: Element | undefined, type: string): readonly string[] {
     .map(({ text }) => text);
 }
 
-function addressOf<T extends Ipv4Address | Ipv6Address>(
+function addressOf<T extends IpAddress>(
   parent: Element | undefined,
   type: string,
   parse: (text: string) => T | undefined,

@@ -16,17 +16,19 @@ import {
   writeChallenge,
 } from '../../src/tsp/digest-md5.ts';
 import { readDatagram, writeDatagram } from '../../src/tsp/framing.ts';
+import type { Mechanism } from '../../src/tsp/messages.ts';
 import { ha1Forms, readBase64, writeBase64 } from '../../src/tsp/sasl.ts';
 import { ACCEPT, CAPABILITY, crlf, framed, INFO_BEHIND_NAT, SUCCESS } from './examples.ts';
 
 const ALICE = { username: 'alice', password: 's3cret' };
 const SETTINGS: ClientSettings = {
+  transport: 'udp',
   version: '2.0.2',
   mechanisms: ['DIGEST-MD5', 'PLAIN', 'ANONYMOUS'],
   login: ALICE,
   serverName: 'tb.example.net',
   tunnelType: 'v6anyv4',
-  clientIpv4: parseIpv4('10.20.30.40')!,
+  clientAddress: parseIpv4('10.20.30.40')!,
   keepaliveSeconds: 30,
   prefixLength: 56,
   cnonce: 'c0ffee',
@@ -64,7 +66,7 @@ class Talk {
   hears(text: string, sequence = this.sequence): string | undefined {
     const header = { sequence, timestamp: this.timestamp };
     const bytes = writeDatagram(header, Buffer.from(text, 'latin1'));
-    this.does({ type: 'datagram', bytes });
+    this.does({ type: 'received', bytes });
     return this.said;
   }
 
@@ -167,7 +169,7 @@ test('the client’s preference decides among what the server offers', () => {
   const client = new ClientSession(noLogin);
   client.handle({ type: 'start' }, 0);
   const answer = writeDatagram({ sequence: 240, timestamp: 0 }, Buffer.from(offer));
-  const [sent] = client.handle({ type: 'datagram', bytes: answer }, 0);
+  const [sent] = client.handle({ type: 'received', bytes: answer }, 0);
   assert.ok(sent?.type === 'send');
   assert.equal(Buffer.from(sent.bytes.subarray(8)).toString(), 'AUTHENTICATE ANONYMOUS\r\n');
 });
@@ -248,19 +250,23 @@ test('a server that is busy or has nothing says so in its own words', () => {
 
 test('wrong credentials end it, whichever mechanism and step', () => {
   const answer = '300 Authentication failed\r\n';
-  const expected = { reason: 'authentication-refused', text: 'Authentication failed' };
+  const expected = (mechanism: Mechanism) => ({
+    reason: 'authentication-refused',
+    mechanism,
+    text: 'Authentication failed',
+  });
   const { talk } = challenged();
   talk.hears(answer);
-  assert.deepEqual(talk.end, expected);
+  assert.deepEqual(talk.end, expected('DIGEST-MD5'));
   const early = new Talk();
   early.hears(CAPABILITY);
   early.hears(answer);
-  assert.deepEqual(early.end, expected);
+  assert.deepEqual(early.end, expected('DIGEST-MD5'));
   const plain = new Talk({ mechanisms: ['PLAIN'] });
   plain.hears(CAPABILITY);
   plain.hears('');
   plain.hears(answer);
-  assert.deepEqual(plain.end, expected);
+  assert.deepEqual(plain.end, expected('PLAIN'));
 });
 
 test('a server that does not prove that it knows the password is not trusted', () => {
@@ -342,7 +348,7 @@ test('answers to other messages, data and junk are ignored', () => {
   const talk = new Talk();
   assert.equal(talk.hears(CAPABILITY, 239), undefined);
   assert.equal(talk.hears(CAPABILITY, 241), undefined);
-  talk.does({ type: 'datagram', bytes: Buffer.from('6000000000000000', 'hex') });
+  talk.does({ type: 'received', bytes: Buffer.from('6000000000000000', 'hex') });
   assert.deepEqual(talk.commands, []);
   assert.equal(talk.hears(CAPABILITY), 'AUTHENTICATE DIGEST-MD5\r\n');
   // A second copy of the first answer.

@@ -46,7 +46,9 @@ export const ACCEPT = 'Content-length: 35\r\n<tunnel action="accept"></tunnel>\r
 export const REJECT = 'Content-length: 35\r\n<tunnel action="reject"></tunnel>\r\n';
 export const INFO = framed('<tunnel action="info"></tunnel>\r\n');
 export const DELETE = framed('<tunnel action="delete"></tunnel>\r\n');
+/** As gogoc is told it; those who ask for more room are told of SCRAM too. */
 export const CAPABILITY =
   'CAPABILITY TUNNEL=V6V4 TUNNEL=V6UDPV4 AUTH=ANONYMOUS AUTH=PLAIN AUTH=DIGEST-MD5\r\n';
+export const WHOLE_CAPABILITY = CAPABILITY.replace('\r\n', ' AUTH=SCRAM-SHA-256\r\n');
 export const SUCCESS = '200 Success\r\n';
 export const FAILED = '300 Authentication failed\r\n';

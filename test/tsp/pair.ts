@@ -11,7 +11,15 @@ import {
 } from '../../src/tsp/client-session.ts';
 import type { Mechanism, TunnelInfo } from '../../src/tsp/messages.ts';
 import { type ServerCommand, type ServerEvent, TspServer } from '../../src/tsp/server.ts';
-import { ALICE, CLIENT, OFFER, SETTINGS, willingBroker } from './wire.ts';
+import {
+  ALICE,
+  ALICES_CREDENTIAL,
+  CLIENT,
+  OFFER,
+  offered,
+  SETTINGS,
+  willingBroker,
+} from './wire.ts';
 
 export interface PairOptions {
   readonly seed: number;
@@ -94,12 +102,13 @@ export class Pair {
   #connect(endpoint: Endpoint): void {
     const { mechanism } = this.#options;
     const settings: ClientSettings = {
+      transport: 'udp',
       version: '2.0.2',
       mechanisms: [mechanism],
       login: ALICE,
       serverName: 'tb.example',
       tunnelType: 'v6anyv4',
-      clientIpv4: 0x0a000001,
+      clientAddress: 0x0a000001,
       keepaliveSeconds: 30,
       cnonce: `c${this.#chance()}`,
       jitterSeed: this.#chance() * 2 ** 32,
@@ -149,7 +158,7 @@ export class Pair {
         const to = formatEndpoint(command.to);
         const { bytes } = command;
         this.#transport(() => {
-          if (formatEndpoint(this.endpoint) === to) this.#feed({ type: 'datagram', bytes });
+          if (formatEndpoint(this.endpoint) === to) this.#feed({ type: 'received', bytes });
         });
       } else {
         this.#broker(command);
@@ -158,6 +167,17 @@ export class Pair {
   }
 
   #broker(command: ServerCommand): void {
+    if (command.type === 'look-up-salt') {
+      const { first, ticket } = command;
+      const event = {
+        type: 'salt-looked-up',
+        first,
+        ticket,
+        found: ALICES_CREDENTIAL.scram,
+      } as const;
+      this.#later(this.#chance() * this.#options.maxBrokerDelayMs, () => this.#serve(event));
+      return;
+    }
     if (!('session' in command)) return;
     const { session } = command;
     if (command.type === 'reject-tunnel') this.#decide(command.offerId, 'rejected');
@@ -167,7 +187,8 @@ export class Pair {
       const offerId = this.offers.size + 1;
       const address = OFFER.clientIpv6 + BigInt(offerId);
       this.offers.set(offerId, { fate: 'open', from: formatEndpoint(command.source), address });
-      result = { type: 'tunnel-offered', offerId, offer: { ...OFFER, clientIpv6: address } };
+      const info = offered(command.tunnelType, command.statedAddress, { clientIpv6: address });
+      result = { type: 'tunnel-offered', offerId, info };
     }
     if (!result) return;
     const event = { ...result, session };

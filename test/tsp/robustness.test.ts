@@ -31,7 +31,7 @@ import {
   REJECT,
   SUCCESS,
 } from './examples.ts';
-import { CLIENT, OFFER, Wire, willingBroker } from './wire.ts';
+import { CLIENT, offered, Wire, willingBroker } from './wire.ts';
 
 const DIGEST_RESPONSE =
   'charset=utf-8,username="alice",realm="tb.example",nonce="n",nc=00000001,cnonce="c",' +
@@ -187,7 +187,11 @@ test('no order of events makes the server throw, say much or lose an offer', () 
         const fate = new Map<unknown, string[]>();
         const offer = (): SessionResult => {
           fate.set(++offers, []);
-          return { type: 'tunnel-offered', offerId: offers, offer: OFFER };
+          return {
+            type: 'tunnel-offered',
+            offerId: offers,
+            info: offered('v6udpv4', CLIENT.address),
+          };
         };
         const settle = (command: ServerCommand) => {
           if (command.type === 'accept-tunnel' || command.type === 'reject-tunnel') {
@@ -209,7 +213,7 @@ test('no order of events makes the server throw, say much or lose an offer', () 
           () => ({ type: 'credential-found', userId: 1, credential: { ha1s: [] } }),
           () => ({
             type: 'tunnel-described',
-            info: { ...OFFER, tunnelType: 'v6v4', clientIpv4: 1 },
+            info: offered('v6v4', 1),
           }),
         ];
         const sequences = [0, 240, 240];
@@ -311,12 +315,13 @@ test('no order of events makes the client throw, or speak after its end', () => 
       fc.constantFrom('DIGEST-MD5', 'PLAIN', 'ANONYMOUS' as const),
       (events, mechanism) => {
         const client = new ClientSession({
+          transport: 'udp',
           version: '2.0.2',
           mechanisms: [mechanism],
           login: { username: 'alice', password: 's3cret' },
           serverName: 'tb.example',
           tunnelType: 'v6anyv4',
-          clientIpv4: CLIENT.address,
+          clientAddress: CLIENT.address,
           keepaliveSeconds: 30,
           cnonce: 'c',
           jitterSeed: 0,
@@ -342,11 +347,11 @@ test('no order of events makes the client throw, or speak after its end', () => 
           switch (event.type) {
             case 'datagram': {
               const header = { sequence: sequence + event.offset, timestamp: nowMs };
-              handle({ type: 'datagram', bytes: writeDatagram(header, event.payload) });
+              handle({ type: 'received', bytes: writeDatagram(header, event.payload) });
               break;
             }
             case 'octets':
-              handle({ type: 'datagram', bytes: event.payload });
+              handle({ type: 'received', bytes: event.payload });
               break;
             case 'keepalive-answered':
               handle(event);

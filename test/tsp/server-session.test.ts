@@ -21,7 +21,7 @@ import {
   REJECT,
   SUCCESS,
 } from './examples.ts';
-import { ALICE, CLIENT, OFFER, Wire, willingBroker } from './wire.ts';
+import { ALICE, CLIENT, offered, Wire, willingBroker } from './wire.ts';
 
 const behindNat = framed(
   INFO_BEHIND_NAT.replace(
@@ -36,8 +36,11 @@ const behindNat = framed(
 function offersWithPrefix(command: ServerCommand) {
   if (command.type !== 'open-tunnel') return willingBroker(command);
   const prefix = { address: parseIpv6('2001:db8:aa:bb00::')!, length: 56 };
-  const offer = { ...OFFER, prefix, domainName: 'alice.users.tb.example' };
-  return { type: 'tunnel-offered', offerId: 1, offer } as const;
+  const info = offered(command.tunnelType, command.statedAddress, {
+    prefix,
+    domainName: 'alice.users.tb.example',
+  });
+  return { type: 'tunnel-offered', offerId: 1, info } as const;
 }
 
 test('gogoc gets an anonymous tunnel in UDP', () => {
@@ -50,6 +53,7 @@ test('gogoc gets an anonymous tunnel in UDP', () => {
     {
       type: 'authentication',
       source: CLIENT,
+      forgeable: true,
       username: undefined,
       mechanism: 'ANONYMOUS',
       outcome: 'accepted',
@@ -63,6 +67,8 @@ test('gogoc gets an anonymous tunnel in UDP', () => {
       user: { type: 'anonymous' },
       tunnelType: 'v6udpv4',
       source: CLIENT,
+      endpoint: CLIENT,
+      proxy: false,
       statedAddress: parseIpv4('10.20.30.40'),
       prefixLength: 56,
       keepaliveSeconds: 30,
@@ -93,6 +99,8 @@ test('gogoc logs in by DIGEST-MD5 and fetches the 200 with an empty packet', () 
     user: { type: 'account', userId: 7, username: 'alice' },
     tunnelType: 'v6udpv4',
     source: CLIENT,
+    endpoint: CLIENT,
+    proxy: false,
     statedAddress: parseIpv4('10.20.30.40'),
     prefixLength: 56,
     keepaliveSeconds: 30,
@@ -176,7 +184,10 @@ test('refusals of create are framed, and the client may ask for something else',
     [create((text) => text.replace('v6anyv4', 'v4v6')), '303 Unsupported tunnel type'],
     [create((text) => text.replace('10.20.30.40', 'x')), '501 Invalid IPv4 address'],
     [create((text) => text.replace('v6anyv4', 'v6v4')), '501 Invalid IPv4 address'],
-    [create((text) => text.replace('"no"', '"yes"')), '303 Unsupported tunnel type'],
+    [
+      create((text) => text.replace('anyv4" proxy="no"', 'udpv4" proxy="yes"')),
+      '303 Unsupported tunnel type',
+    ],
     [create((text) => text.replace('</client>', '')), '500 Invalid request format or length'],
     [CREATE.slice(0, -20), '500 Invalid request format or length'],
     [`${CREATE}x`, '500 Invalid request format or length'],
@@ -278,7 +289,12 @@ test('a second request while the broker works is told to wait; the first is answ
   wire.answer = () => undefined;
   assert.deepEqual(wire.say(2, CREATE, { timestamp: 55 }), []);
   assert.deepEqual(wire.say(3, CREATE), [framed('521 Request already in progress\r\n')]);
-  const [answer] = wire.handle({ type: 'tunnel-offered', session: 1, offerId: 9, offer: OFFER });
+  const [answer] = wire.handle({
+    type: 'tunnel-offered',
+    session: 1,
+    offerId: 9,
+    info: offered('v6udpv4', CLIENT.address),
+  });
   assert.deepEqual([answer?.sequence, answer?.timestamp], [2, 55]);
   assert.match(answer?.text ?? '', /200 Success/);
   assert.deepEqual(wire.say(3, CREATE), [framed('521 Request already in progress\r\n')]);
@@ -301,7 +317,12 @@ test('results that nobody waits for change nothing, and their offers go back', (
   }
   for (const session of [1, 99]) {
     assert.deepEqual(
-      wire.handle({ type: 'tunnel-offered', session, offerId: 5, offer: OFFER }),
+      wire.handle({
+        type: 'tunnel-offered',
+        session,
+        offerId: 5,
+        info: offered('v6udpv4', CLIENT.address),
+      }),
       [],
     );
     assert.deepEqual(wire.commands, [{ type: 'reject-tunnel', session, offerId: 5 }]);

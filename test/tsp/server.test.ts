@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { TspServer } from '../../src/tsp/server.ts';
 import { SESSION_IDLE_MS } from '../../src/tsp/server-session.ts';
 import { ACCEPT, CAPABILITY, CREATE, FAILED, SUCCESS } from './examples.ts';
-import { CLIENT, OFFER, SETTINGS, Wire, willingBroker } from './wire.ts';
+import { CLIENT, offered, SETTINGS, Wire, willingBroker } from './wire.ts';
 
 const BUSY = '530 Server too busy\r\n';
 const OTHER = { ...CLIENT, port: 40_001 };
@@ -114,7 +114,12 @@ test('a repetition while the broker works is dropped; the answer comes once', ()
   assert.deepEqual(wire.say(244, CREATE, { timestamp: 5 }), []);
   assert.deepEqual(wire.say(244, CREATE, { timestamp: 6 }), []);
   assert.deepEqual(wire.did, ['count repetition']);
-  const result = { type: 'tunnel-offered', session: 1, offerId: 1, offer: OFFER } as const;
+  const result = {
+    type: 'tunnel-offered',
+    session: 1,
+    offerId: 1,
+    info: offered('v6udpv4', CLIENT.address),
+  } as const;
   const answers = wire.handle(result);
   assert.equal(answers.length, 1);
   assert.equal(answers[0]?.timestamp, 5);
@@ -264,7 +269,12 @@ test('an offer that arrives after its session was replaced goes back', () => {
   loginByDigest(wire, 1000);
   wire.say(1004, CREATE);
   assert.deepEqual(wire.did, ['open-tunnel']);
-  wire.handle({ type: 'tunnel-offered', session: 1, offerId: 'late', offer: OFFER });
+  wire.handle({
+    type: 'tunnel-offered',
+    session: 1,
+    offerId: 'late',
+    info: offered('v6udpv4', CLIENT.address),
+  });
   assert.deepEqual(wire.commands, [{ type: 'reject-tunnel', session: 1, offerId: 'late' }]);
 });
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseIpv4, parseIpv6 } from '../../src/address.ts';
 import { frame, MAX_ANSWER_OCTETS, writeStatus } from '../../src/tsp/framing.ts';
-import { STATUS, type TunnelInfo } from '../../src/tsp/messages.ts';
+import { type Ipv6TunnelInfo, STATUS, type TunnelInfo } from '../../src/tsp/messages.ts';
 import {
   readBrokers,
   readRequest,
@@ -18,7 +18,7 @@ import { crlf, INFO_BEHIND_NAT } from './examples.ts';
 const v4 = (text: string) => parseIpv4(text)!;
 const v6 = (text: string) => parseIpv6(text)!;
 
-const behindNat: TunnelInfo = {
+const behindNat: Ipv6TunnelInfo = {
   tunnelType: 'v6udpv4',
   lifetime: 10080,
   serverIpv4: v4('192.0.2.53'),
@@ -95,7 +95,7 @@ test('requests without sense are unreadable', () => {
 test('our own create is read back', () => {
   const wish = {
     tunnelType: 'v6udpv4',
-    clientIpv4: v4('10.0.0.1'),
+    clientAddress: v4('10.0.0.1'),
     keepaliveSeconds: 25,
     prefixLength: 60,
   } as const;
@@ -209,7 +209,7 @@ test('a client reads what other servers write: blanks, cut and unclean prefixes,
 });
 
 test('a keepalive that would go nowhere is no keepalive', () => {
-  const read = (keepalive: TunnelInfo['keepalive']) =>
+  const read = (keepalive: Ipv6TunnelInfo['keepalive']) =>
     readTunnelInfo(Buffer.from(writeTunnelInfo({ ...behindNat, keepalive: keepalive! })))
       ?.keepalive;
   assert.ok(read({ intervalSeconds: 30, address: 1n }));

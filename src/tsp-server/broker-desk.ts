@@ -1,0 +1,212 @@
+// Where the sessions' commands become the broker's acts, and its results the sessions' events. The
+// same for every transport. Decides nothing: it translates.
+
+import type { Logger } from 'pino';
+import {
+  type Endpoint,
+  formatEndpoint,
+  formatIp,
+  formatIpv6Prefix,
+  type IpAddress,
+  type Ipv4Address,
+  type Ipv6Address,
+} from '../address.ts';
+import type { Broker, Refusal, TunnelView } from '../broker/broker.ts';
+import type { Metrics } from '../metrics.ts';
+import type { SaltResult } from '../tsp/connection.ts';
+import { type FailureStatus, STATUS, type TunnelInfo } from '../tsp/messages.ts';
+import type { Credential } from '../tsp/sasl.ts';
+import type { ScramFirst } from '../tsp/scram.ts';
+import type { SessionCommand, SessionResult, SessionUser } from '../tsp/server-session.ts';
+
+export interface BrokerDeskOptions {
+  /** Told to clients as the tunnel server's end. */
+  readonly address: Ipv4Address;
+  /** Told to clients as their recursive DNS server. */
+  readonly resolver: Ipv6Address;
+  readonly broker: Broker;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+type Command<T extends SessionCommand['type']> = Extract<SessionCommand, { readonly type: T }>;
+
+/** The commands whose result goes back into the session. */
+export type Question = Command<
+  'look-up-credential' | 'open-tunnel' | 'accept-tunnel' | 'describe-tunnel' | 'delete-tunnel'
+>;
+
+/** The commands that nobody waits for. */
+export type Notice = Command<'authentication' | 'reject-tunnel'>;
+
+/** What the client sees of each of the broker's refusals (RFC 5572, appendix B). */
+const STATUS_OF: Readonly<Record<Refusal, FailureStatus>> = {
+  'no-free-tunnel': STATUS.noTunnelsLeft,
+  'no-free-prefix': STATUS.noTunnelsLeft,
+  'prefix-length-unavailable': STATUS.prefixNotAssignable,
+  'prefix-for-anonymous': STATUS.prefixNotAssignable,
+  'address-in-use': STATUS.ipv4AddressInUse,
+  'too-many-from-address': STATUS.noTunnelsLeft,
+  'user-disabled': STATUS.authenticationFailed,
+  'tunnel-disabled': STATUS.authenticationFailed,
+  'no-such-tunnel': STATUS.serverError,
+  busy: STATUS.busy,
+  internal: STATUS.serverError,
+};
+
+export class BrokerDesk {
+  readonly #options: BrokerDeskOptions;
+
+  constructor(options: BrokerDeskOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects: whatever fails becomes a status for the client. */
+  async ask(command: Question): Promise<SessionResult> {
+    const { metrics, log } = this.#options;
+    const result = await this.#ask(command).catch((error: unknown): SessionResult => {
+      log.error({ err: error, command: command.type }, 'the broker failed');
+      return { type: 'refused', status: STATUS.serverError };
+    });
+    if (command.type !== 'look-up-credential') {
+      const outcome = result.type === 'refused' ? String(result.status) : 'ok';
+      metrics.tunnelRequest(command.type, outcome);
+    }
+    return result;
+  }
+
+  /** Never rejects. */
+  async lookUpSalt(first: ScramFirst, from: Endpoint): Promise<SaltResult> {
+    const { broker, log } = this.#options;
+    try {
+      const source = { ...from, forgeable: true };
+      const credential: Credential | undefined = await broker.credential(first.username, source);
+      return { type: 'salt-looked-up', first, found: credential?.scram };
+    } catch (error) {
+      log.error({ err: error }, 'a salt could not be looked up');
+      return { type: 'salt-looked-up', first, found: 'failed' };
+    }
+  }
+
+  tell(notice: Notice): void {
+    const { metrics, log, broker } = this.#options;
+    if (notice.type === 'authentication') {
+      const { username, mechanism, outcome, source, forgeable } = notice;
+      metrics.login(outcome);
+      broker.recordAuthentication(username, { ...source, forgeable }, outcome === 'accepted');
+      log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
+      return;
+    }
+    metrics.tunnelRequest(notice.type, 'ok');
+    void broker
+      .reject(Number(notice.offerId))
+      .catch((error: unknown) => log.error({ err: error }, 'an offer could not be taken back'));
+  }
+
+  #ask(command: Question): Promise<SessionResult> {
+    switch (command.type) {
+      case 'look-up-credential':
+        return this.#lookUp(command);
+      case 'open-tunnel':
+        return this.#open(command);
+      case 'accept-tunnel':
+        return this.#accept(command);
+      case 'describe-tunnel':
+        return this.#describe(command);
+      case 'delete-tunnel':
+        return this.#delete(command);
+    }
+  }
+
+  async #lookUp(command: Command<'look-up-credential'>): Promise<SessionResult> {
+    const { username, source, forgeable } = command;
+    const found = await this.#options.broker.credential(username, { ...source, forgeable });
+    if (!found) return { type: 'credential-missing' };
+    const { userId, ...credential } = found;
+    return { type: 'credential-found', userId, credential };
+  }
+
+  async #open(command: Command<'open-tunnel'>): Promise<SessionResult> {
+    const { user, tunnelType, endpoint, statedAddress, proxy } = command;
+    if (tunnelType === 'v4v6' || proxy || typeof endpoint.address !== 'number') {
+      return { type: 'refused', status: STATUS.tunnelTypeNotSupported };
+    }
+    const result = await this.#options.broker.open({
+      userId: userIdOf(user),
+      encapsulation: tunnelType,
+      client: { address: endpoint.address, port: endpoint.port },
+      ...(command.prefixLength !== undefined && { prefixLength: command.prefixLength }),
+      ...(command.keepaliveSeconds !== undefined && {
+        wantsKeepaliveSeconds: command.keepaliveSeconds,
+      }),
+    });
+    if (!result.ok) return refused(result.refusal);
+    const { offer } = result;
+    return {
+      type: 'tunnel-offered',
+      offerId: offer.offerId,
+      info: this.#info(offer, statedAddress),
+    };
+  }
+
+  async #accept(command: Command<'accept-tunnel'>): Promise<SessionResult> {
+    const result = await this.#options.broker.accept(Number(command.offerId));
+    if (!result.ok) return refused(result.refusal);
+    const { tunnel } = result;
+    this.#options.log.info(
+      {
+        tunnel: tunnel.tunnelId,
+        user: tunnel.name,
+        encapsulation: tunnel.encapsulation,
+        client: formatEndpoint(tunnel.endpoint),
+        link: formatIp(tunnel.client),
+        prefix: tunnel.prefix && formatIpv6Prefix(tunnel.prefix),
+      },
+      'tunnel up',
+    );
+    return { type: 'tunnel-accepted' };
+  }
+
+  async #describe(command: Command<'describe-tunnel'>): Promise<SessionResult> {
+    const { user, source } = command;
+    if (typeof source.address !== 'number') return refused('no-such-tunnel');
+    const result = await this.#options.broker.describe({
+      userId: userIdOf(user),
+      client: { address: source.address, port: source.port },
+    });
+    if (!result.ok) return refused(result.refusal);
+    return { type: 'tunnel-described', info: this.#info(result.tunnel, source.address) };
+  }
+
+  async #delete(command: Command<'delete-tunnel'>): Promise<SessionResult> {
+    const { user, source } = command;
+    if (typeof source.address !== 'number') return refused('no-such-tunnel');
+    const result = await this.#options.broker.close({
+      userId: userIdOf(user),
+      client: { address: source.address, port: source.port },
+    });
+    return result.ok ? { type: 'tunnel-deleted' } : refused(result.refusal);
+  }
+
+  #info(tunnel: TunnelView, statedAddress: IpAddress): TunnelInfo {
+    return {
+      tunnelType: tunnel.encapsulation,
+      lifetime: tunnel.lifetimeSeconds,
+      serverIpv4: this.#options.address,
+      serverIpv6: tunnel.gateway,
+      clientIpv4: typeof statedAddress === 'number' ? statedAddress : tunnel.endpoint.address,
+      clientIpv6: tunnel.client,
+      ...(tunnel.prefix && { prefix: tunnel.prefix }),
+      keepalive: { intervalSeconds: tunnel.keepaliveSeconds, address: tunnel.gateway },
+      resolver: this.#options.resolver,
+    };
+  }
+}
+
+function userIdOf(user: SessionUser): number | undefined {
+  return user.type === 'account' ? Number(user.userId) : undefined;
+}
+
+function refused(refusal: Refusal): SessionResult {
+  return { type: 'refused', status: STATUS_OF[refusal] };
+}

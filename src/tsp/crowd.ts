@@ -1,0 +1,44 @@
+// How many of a limited number of places are taken, in all and by one client. A client on IPv6 has a
+// whole /64 to call from, so it is counted by that.
+
+import { formatIp, type IpAddress } from '../address.ts';
+
+export class Crowd {
+  readonly #most: number;
+  readonly #mostOfOne: number;
+  readonly #perClient = new Map<string, number>();
+  #count = 0;
+
+  constructor(most: number, mostOfOne: number) {
+    this.#most = most;
+    this.#mostOfOne = mostOfOne;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  hasRoomFor(address: IpAddress): boolean {
+    const own = this.#perClient.get(clientOf(address)) ?? 0;
+    return this.#count < this.#most && own < this.#mostOfOne;
+  }
+
+  enter(address: IpAddress): void {
+    const client = clientOf(address);
+    this.#count++;
+    this.#perClient.set(client, (this.#perClient.get(client) ?? 0) + 1);
+  }
+
+  /** Once for each {@link enter}. */
+  leave(address: IpAddress): void {
+    const client = clientOf(address);
+    const left = (this.#perClient.get(client) ?? 0) - 1;
+    this.#count--;
+    if (left > 0) this.#perClient.set(client, left);
+    else this.#perClient.delete(client);
+  }
+}
+
+function clientOf(address: IpAddress): string {
+  return formatIp(typeof address === 'number' ? address : (address >> 64n) << 64n);
+}
