@@ -101,6 +101,14 @@ export class Accounts {
     return this.#with(name, (id) => this.#store.setUserDisabled(id, false, this.#clock()));
   }
 
+  /**
+   * Whether the user may ask for tunnels to addresses that their packets do not come from (RFC 5572,
+   * proxy): whoever may can aim traffic at anybody. What is up stays up.
+   */
+  async setProxyTrust(name: string, trusted: boolean): Promise<AccountResult> {
+    return this.#with(name, (id) => this.#store.setProxyTrust(id, trusted, this.#clock()));
+  }
+
   /** Link and prefix go back to their pools. */
   async remove(name: string): Promise<AccountResult> {
     return this.#with(name, (id) => this.#store.removeUser(id, this.#clock()));

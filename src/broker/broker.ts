@@ -61,6 +61,8 @@ export type Refusal =
   | 'address-in-use'
   /** There are as many tunnels at this address as policy allows. */
   | 'too-many-from-address'
+  /** The user is not trusted with tunnels to other addresses than their own. */
+  | 'proxy-not-allowed'
   /** Or removed. */
   | 'user-disabled'
   | 'tunnel-disabled'
@@ -78,11 +80,18 @@ export interface OpenRequest {
   /** Undefined: anonymous. */
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
-  /** The packet's source, not what the client says of itself; v6v4 has no use for the port. */
+  /**
+   * The packet's source, not what the client says of itself, unless `proxy`; v6v4 has no use for the
+   * port.
+   */
   readonly client: Ipv4Endpoint;
+  /** `client` is another machine's address than the one that asks. */
+  readonly proxy?: boolean;
   /** A router's wish; a host has none. */
   readonly prefixLength?: number;
   readonly wantsKeepaliveSeconds?: number;
+  /** Whom the names of the prefix shall be delegated to; names or addresses. */
+  readonly nameServers?: readonly string[];
 }
 
 /** A tunnel as its client sees it. */
@@ -100,6 +109,7 @@ export interface TunnelView {
   readonly prefix?: Ipv6Prefix;
   readonly lifetimeSeconds: number;
   readonly keepaliveSeconds: number;
+  readonly nameServers: readonly string[];
 }
 
 /** A tunnel that waits for {@link Broker.accept}; `prefix` only if one was asked for. */
@@ -214,7 +224,7 @@ export class Broker {
   async open(request: OpenRequest): Promise<Result<{ readonly offer: TunnelOffer }>> {
     return this.#refusingOnTrouble(async () => {
       const { store, policy } = this.#options;
-      const { userId, encapsulation, prefixLength } = request;
+      const { userId, encapsulation, prefixLength, proxy = false, nameServers = [] } = request;
       const client = encapsulation === 'v6v4' ? { ...request.client, port: 0 } : request.client;
       const authenticated = userId !== undefined;
       const occupant = await store.tunnel({ encapsulation, client });
@@ -242,6 +252,8 @@ export class Broker {
           linkPools: plan.linkPools,
           delegationPools: plan.delegationPools,
           requestedPrefixLength: prefixLength,
+          nameServers,
+          proxy,
           interfaceId: authenticated ? USER_INTERFACE_ID : unpredictableInterfaceId(),
           keepaliveSeconds: keepaliveSecondsFor(
             request.wantsKeepaliveSeconds,
@@ -256,8 +268,9 @@ export class Broker {
       await this.#projection.follow();
 
       const { tunnel } = opened;
-      const offer = { tunnelId: tunnel.id, userId, encapsulation, client, madeAtMs: nowMs };
-      const offerId = this.#offers.add(offer);
+      const { id: tunnelId } = tunnel;
+      const waiting = { tunnelId, userId, encapsulation, client, proxy, madeAtMs: nowMs };
+      const offerId = this.#offers.add(waiting);
       const { prefix, ...view } = viewOf(tunnel, encapsulation, client);
       const asked = prefix !== undefined && prefixLength !== undefined ? { prefix } : {};
       return { ok: true, offer: { offerId, ...view, ...asked } };
@@ -273,7 +286,7 @@ export class Broker {
       const offer = this.#offers.get(offerId);
       if (!offer) return refuse('no-such-tunnel');
       const { store, policy } = this.#options;
-      const { tunnelId, userId, encapsulation, client } = offer;
+      const { tunnelId, userId, encapsulation, client, proxy } = offer;
       const nowMs = this.#clock();
       const attached = await store.attachTunnel(
         {
@@ -281,6 +294,7 @@ export class Broker {
           userId,
           encapsulation,
           client,
+          proxy,
           displaces: displacedBy(userId !== undefined, encapsulation),
           maxAtAddress: policy.maxTunnelsPerAddress || undefined,
           expiresAtMs:
@@ -416,6 +430,7 @@ export class Broker {
 const REFUSALS: Readonly<Record<OpenRefusal | AttachRefusal, Refusal>> = {
   'no-such-user': 'user-disabled',
   'user-disabled': 'user-disabled',
+  'proxy-not-allowed': 'proxy-not-allowed',
   'tunnel-disabled': 'tunnel-disabled',
   'no-free-tunnel': 'no-free-tunnel',
   'no-free-prefix': 'no-free-prefix',
@@ -450,6 +465,7 @@ function viewOf(tunnel: Tunnel, encapsulation: Encapsulation, client: Ipv4Endpoi
     ...(tunnel.delegation && { prefix: tunnel.delegation }),
     lifetimeSeconds: tunnel.lifetimeSeconds,
     keepaliveSeconds: tunnel.keepaliveSeconds,
+    nameServers: tunnel.nameServers,
   };
 }
 

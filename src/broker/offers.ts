@@ -11,6 +11,7 @@ export interface Offer {
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
   readonly client: Ipv4Endpoint;
+  readonly proxy: boolean;
   readonly madeAtMs: number;
 }
 

@@ -12,6 +12,7 @@ interface Flags {
   json?: boolean;
   secretFile?: string;
   ask?: boolean;
+  proxy?: boolean;
 }
 
 const PAGE = 1000;
@@ -81,6 +82,18 @@ export function addUserCommands(program: Command): void {
       });
   }
 
+  command('trust <name>')
+    .description('what a user may do beyond having a tunnel of their own')
+    .option('--proxy', 'ask for tunnels to other machines’ addresses, unproved: for your own staff')
+    .option('--no-proxy', 'only tunnels to where their own packets come from')
+    .action(async (name: string, flags: Flags) => {
+      const trusted = flags.proxy ?? fail('say --proxy or --no-proxy');
+      const result = await withAccounts(flags, (accounts) => accounts.setProxyTrust(name, trusted));
+      if (!result.ok) refuse(result.refusal, name);
+      if (flags.json) printJson({ user: name, proxy: trusted });
+      else console.log(`${name} is ${trusted ? '' : 'not '}trusted to set up others’ tunnels`);
+    });
+
   command('list')
     .description('all users')
     .action(async (flags: Flags) => {
@@ -93,15 +106,16 @@ export function addUserCommands(program: Command): void {
           after = page.at(-1)?.name ?? '';
         }
       });
-      const shown = users.map(({ name, disabledAtMs, createdAtMs }) => ({
+      const shown = users.map(({ name, disabledAtMs, proxyTrustedAtMs, createdAtMs }) => ({
         name,
         state: disabledAtMs === undefined ? 'enabled' : 'disabled',
+        trusted: proxyTrustedAtMs === undefined ? undefined : 'proxy',
         created: isoTime(createdAtMs),
       }));
       if (flags.json) printJson(shown);
       else
         printTable(
-          ['name', 'state', 'created'],
+          ['name', 'state', 'trusted', 'created'],
           shown.map((row) => Object.values(row)),
         );
     });

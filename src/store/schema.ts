@@ -31,6 +31,8 @@ export interface Tables {
     /** SCRAM's salt and keys, likewise; null until the first secret that is set since version 2. */
     sealed_scram: string | null;
     disabled_at_ms: number | null;
+    /** Null: a tunnel only to where the user's own packets come from. */
+    proxy_trusted_at_ms: number | null;
     created_at_ms: number;
   };
   pools: {
@@ -52,6 +54,8 @@ export interface Tables {
     interface_id: string;
     /** What the client asked for last; what it holds is in `leases`. */
     requested_prefix_length: number | null;
+    /** What the client asked the prefix's names to be delegated to, as JSON; null: to nobody. */
+    name_servers: string | null;
     state: TunnelState;
     keepalive_seconds: number;
     lifetime_seconds: number;
@@ -120,7 +124,7 @@ async function currentVersion(db: Reader): Promise<number> {
 type Migration = (db: Writer, identity: IdentityColumn) => Promise<void>;
 
 /** Version n is reached by running the first n of these; a published one never changes. */
-const MIGRATIONS: readonly Migration[] = [createFirstSchema, addScram];
+const MIGRATIONS: readonly Migration[] = [createFirstSchema, addScram, addProxyAndNameServers];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
   const { schema } = db;
@@ -219,6 +223,11 @@ async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<
 
 async function addScram({ schema }: Writer): Promise<void> {
   await schema.alterTable('users').addColumn('sealed_scram', 'text').execute();
+}
+
+async function addProxyAndNameServers({ schema }: Writer): Promise<void> {
+  await schema.alterTable('users').addColumn('proxy_trusted_at_ms', 'bigint').execute();
+  await schema.alterTable('tunnels').addColumn('name_servers', 'text').execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

@@ -55,6 +55,8 @@ export interface User {
   readonly id: number;
   readonly name: string;
   readonly disabledAtMs: number | undefined;
+  /** May have tunnels to addresses that are not their own; undefined: not. */
+  readonly proxyTrustedAtMs: number | undefined;
   readonly createdAtMs: number;
 }
 
@@ -175,7 +177,13 @@ export class Store {
         .executeTakeFirst();
       if (!row) return 'name-taken';
       await changed('user', row.id);
-      return { id: row.id, name, disabledAtMs: undefined, createdAtMs: nowMs };
+      return {
+        id: row.id,
+        name,
+        disabledAtMs: undefined,
+        proxyTrustedAtMs: undefined,
+        createdAtMs: nowMs,
+      };
     });
   }
 
@@ -198,7 +206,7 @@ export class Store {
   async usersAfter(name: string, limit: number): Promise<readonly User[]> {
     const rows = await this.#db
       .selectFrom('users')
-      .select(['id', 'name', 'disabled_at_ms', 'created_at_ms'])
+      .select(['id', 'name', 'disabled_at_ms', 'proxy_trusted_at_ms', 'created_at_ms'])
       .where('name', '>', name)
       .orderBy('name')
       .limit(limit)
@@ -230,6 +238,19 @@ export class Store {
       const tunnel = disabled ? await readTunnel(act.tx, { userId }) : undefined;
       if (tunnel) await takeDownTunnel(act, tunnel);
       await act.changed('user', userId);
+      return numUpdatedRows === 1n;
+    });
+  }
+
+  /** For logins from now on. False: there is no such user. */
+  async setProxyTrust(userId: number, trusted: boolean, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async ({ tx, changed }) => {
+      const { numUpdatedRows } = await tx
+        .updateTable('users')
+        .set({ proxy_trusted_at_ms: trusted ? nowMs : null })
+        .where('id', '=', userId)
+        .executeTakeFirst();
+      await changed('user', userId);
       return numUpdatedRows === 1n;
     });
   }
@@ -501,12 +522,14 @@ function toUser(row: {
   id: number;
   name: string;
   disabled_at_ms: number | null;
+  proxy_trusted_at_ms: number | null;
   created_at_ms: number;
 }): User {
   return {
     id: row.id,
     name: row.name,
     disabledAtMs: row.disabled_at_ms ?? undefined,
+    proxyTrustedAtMs: row.proxy_trusted_at_ms ?? undefined,
     createdAtMs: row.created_at_ms,
   };
 }

@@ -24,6 +24,10 @@ export interface TunnelRequest {
   /** Where a delegation may come from when the tunnel has none; empty: none is asked for. */
   readonly delegationPools: readonly PoolChoice[];
   readonly requestedPrefixLength: number | undefined;
+  /** Whom the client wants the names of its prefix delegated to. */
+  readonly nameServers: readonly string[];
+  /** Only for users who are trusted with it. */
+  readonly proxy: boolean;
   /** For a tunnel that has to be made. */
   readonly interfaceId: bigint;
   readonly keepaliveSeconds: number;
@@ -34,6 +38,7 @@ export interface TunnelRequest {
 export type OpenRefusal =
   | 'no-such-user'
   | 'user-disabled'
+  | 'proxy-not-allowed'
   | 'tunnel-disabled'
   | 'no-free-tunnel'
   | 'no-free-prefix';
@@ -48,6 +53,7 @@ export interface AttachRequest {
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
   readonly client: Ipv4Endpoint;
+  readonly proxy: boolean;
   /** Which tunnels that are attached at this endpoint have to make room. */
   readonly displaces: 'any' | 'anonymous' | 'none';
   /**
@@ -62,6 +68,7 @@ export type AttachRefusal =
   | 'no-such-tunnel'
   | 'tunnel-disabled'
   | 'user-disabled'
+  | 'proxy-not-allowed'
   | 'address-in-use'
   | 'too-many-from-address';
 
@@ -74,7 +81,7 @@ export async function standingTunnel(
   db: Reader,
   request: TunnelRequest,
 ): Promise<OpenResult | undefined> {
-  const refusal = await userRefusal(db, request.userId);
+  const refusal = await userRefusal(db, request);
   if (refusal) return { ok: false, refusal };
   const tunnel = await findTunnel(db, request);
   if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
@@ -83,7 +90,8 @@ export async function standingTunnel(
     (tunnel.delegation !== undefined || request.delegationPools.length === 0) &&
     tunnel.keepaliveSeconds === request.keepaliveSeconds &&
     tunnel.lifetimeSeconds === request.lifetimeSeconds &&
-    tunnel.requestedPrefixLength === request.requestedPrefixLength;
+    tunnel.requestedPrefixLength === request.requestedPrefixLength &&
+    JSON.stringify(tunnel.nameServers) === JSON.stringify(request.nameServers);
   return stands ? { ok: true, tunnel } : undefined;
 }
 
@@ -108,6 +116,7 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
       keepalive_seconds: request.keepaliveSeconds,
       lifetime_seconds: request.lifetimeSeconds,
       requested_prefix_length: request.requestedPrefixLength ?? null,
+      name_servers: request.nameServers.length > 0 ? JSON.stringify(request.nameServers) : null,
     })
     .where('id', '=', tunnelId)
     .execute();
@@ -153,7 +162,9 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   if (!tunnel || tunnel.user?.id !== request.userId)
     return { ok: false, refusal: 'no-such-tunnel' };
   if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
-  if (await userRefusal(tx, request.userId)) return { ok: false, refusal: 'user-disabled' };
+  const refusal = await userRefusal(tx, request);
+  if (refusal)
+    return { ok: false, refusal: refusal === 'no-such-user' ? 'user-disabled' : refusal };
 
   const occupant = await readTunnel(tx, { encapsulation, client });
   if (occupant && occupant.id !== tunnelId) {
@@ -236,14 +247,15 @@ export async function setTunnelState(
 
 async function userRefusal(
   db: Reader,
-  userId: number | undefined,
-): Promise<'no-such-user' | 'user-disabled' | undefined> {
-  if (userId === undefined) return undefined;
+  { userId, proxy }: Pick<TunnelRequest, 'userId' | 'proxy'>,
+): Promise<'no-such-user' | 'user-disabled' | 'proxy-not-allowed' | undefined> {
+  if (userId === undefined) return proxy ? 'proxy-not-allowed' : undefined;
   const user = await db
     .selectFrom('users')
-    .select('disabled_at_ms')
+    .select(['disabled_at_ms', 'proxy_trusted_at_ms'])
     .where('id', '=', userId)
     .executeTakeFirst();
   if (!user) return 'no-such-user';
-  return user.disabled_at_ms === null ? undefined : 'user-disabled';
+  if (user.disabled_at_ms !== null) return 'user-disabled';
+  return proxy && user.proxy_trusted_at_ms === null ? 'proxy-not-allowed' : undefined;
 }

@@ -29,6 +29,8 @@ export interface Tunnel {
   readonly interfaceId: bigint;
   readonly delegation: Ipv6Prefix | undefined;
   readonly requestedPrefixLength: number | undefined;
+  /** Whom the client wants the names of its prefix delegated to; names or addresses. */
+  readonly nameServers: readonly string[];
   readonly state: TunnelState;
   readonly keepaliveSeconds: number;
   readonly lifetimeSeconds: number;
@@ -187,6 +189,7 @@ function joined(db: Reader) {
       'tunnels.slot',
       'tunnels.interface_id',
       'tunnels.requested_prefix_length',
+      'tunnels.name_servers',
       'tunnels.state',
       'tunnels.keepalive_seconds',
       'tunnels.lifetime_seconds',
@@ -226,6 +229,7 @@ function toTunnel(row: Row): Tunnel {
             row.delegation_position,
           ),
     requestedPrefixLength: row.requested_prefix_length ?? undefined,
+    nameServers: row.name_servers === null ? [] : JSON.parse(row.name_servers),
     state: row.state,
     keepaliveSeconds: row.keepalive_seconds,
     lifetimeSeconds: row.lifetime_seconds,

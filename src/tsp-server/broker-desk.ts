@@ -47,6 +47,7 @@ const STATUS_OF: Readonly<Record<Refusal, FailureStatus>> = {
   'prefix-for-anonymous': STATUS.prefixNotAssignable,
   'address-in-use': STATUS.ipv4AddressInUse,
   'too-many-from-address': STATUS.noTunnelsLeft,
+  'proxy-not-allowed': STATUS.tunnelTypeNotSupported,
   'user-disabled': STATUS.authenticationFailed,
   'tunnel-disabled': STATUS.authenticationFailed,
   'no-such-tunnel': STATUS.serverError,

@@ -141,6 +141,34 @@ describe('the broker', () => {
       assert.deepEqual([await seconds(0), await seconds(12), await seconds(600)], [5, 12, 30]);
     });
 
+    it('takes another machine’s address only from users who are trusted with it', async () => {
+      const userId = await fixture.addUser('ada');
+      const asked = { userId, encapsulation: 'v6v4', client: AWAY, proxy: true } as const;
+      await refusedAs(tryOpen(asked), 'proxy-not-allowed');
+      await refusedAs(tryOpen({ ...asked, userId: undefined }), 'proxy-not-allowed');
+      assert.equal(await fixture.store.tunnel({ userId }), undefined);
+      await fixture.accounts.setProxyTrust('ada', true);
+      const { slot } = await login(asked);
+      assert.deepEqual(fixture.dataplane.attachment(slot)?.client, at('198.51.100.1'));
+      const offer = await open({ ...asked, client: HOME });
+      await fixture.accounts.setProxyTrust('ada', false);
+      await refusedAs(fixture.broker.accept(offer.offerId), 'proxy-not-allowed');
+      await refusedAs(tryOpen(asked), 'proxy-not-allowed');
+      await login({ userId });
+    });
+
+    it('keeps the name servers that the client asked for last', async () => {
+      const userId = await fixture.addUser('ada');
+      const nameServers = ['ns1.example', '2001:db8::53'];
+      const first = await open({ userId, prefixLength: 56, nameServers });
+      assert.deepEqual(first.nameServers, nameServers);
+      await login({ userId, prefixLength: 56, nameServers });
+      const described = await fixture.broker.describe({ userId, client: HOME });
+      assert.deepEqual(described.ok && described.tunnel.nameServers, nameServers);
+      assert.deepEqual((await login({ userId, prefixLength: 56 })).nameServers, []);
+      assert.deepEqual((await fixture.store.tunnel({ userId }))?.nameServers, []);
+    });
+
     it('refuses a disabled and a removed user', async () => {
       const userId = await fixture.addUser('ada');
       await fixture.accounts.disable('ada');
@@ -311,6 +339,7 @@ describe('the broker', () => {
             userId,
             encapsulation: 'v6udpv4',
             client: port(10 + i),
+            proxy: false,
             displaces: 'none',
             maxAtAddress: undefined,
             expiresAtMs: undefined,

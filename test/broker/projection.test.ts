@@ -138,6 +138,7 @@ describe('the maps follow the store', () => {
           userId,
           encapsulation: 'v6udpv4',
           client: HOME,
+          proxy: false,
           displaces: 'any',
           maxAtAddress: undefined,
           expiresAtMs: undefined,

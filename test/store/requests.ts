@@ -58,6 +58,8 @@ export function request(linkPools: readonly Pool[], rest: Partial<TunnelRequest>
     linkPools,
     delegationPools: [],
     requestedPrefixLength: undefined,
+    nameServers: [],
+    proxy: false,
     interfaceId: 2n,
     keepaliveSeconds: 30,
     lifetimeSeconds: 604_800,
