@@ -222,7 +222,11 @@ function checkKeyFile(config: Config): Finding {
 }
 
 async function checkStore(config: Config): Promise<Finding[]> {
-  const { database } = config.store;
+  const { database, keyFile } = config.store;
+  if (!existsSync(database) && existsSync(keyFile)) {
+    const advice = `The database was lost or moved: ${keyFile} is its key. Restore it.`;
+    return [failed('database', `no ${database}`, advice)];
+  }
   if (!existsSync(database)) {
     return [warning('database', `no ${database}`, 'It is made when it is needed first.')];
   }
