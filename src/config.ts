@@ -233,6 +233,11 @@ export const SETTINGS = {
       86_400,
       'How long an anonymous tunnel may live before it must log in again.',
     ),
+    userLeaseDays: setting(
+      whole(0, 36_500),
+      0,
+      'After how many days without its client a user’s tunnel gives its addresses back; 0 for never.',
+    ),
     maxPerAddress: setting(
       whole(0, 1_000_000),
       16,

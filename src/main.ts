@@ -95,6 +95,7 @@ async function build(
     policy: {
       keepaliveSeconds: config.tunnel.keepaliveSeconds,
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
+      userLeaseSeconds: config.tunnel.userLeaseDays * 86_400,
       maxTunnelsPerAddress: config.tunnel.maxPerAddress,
     },
     log: (message, error) => log.error({ err: error }, message),

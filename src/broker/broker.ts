@@ -14,9 +14,9 @@ import type { Accounts, StoredCredential } from './accounts.ts';
 import { displacedBy, planPools } from './allocation.ts';
 import { IdleWatch } from './idle-watch.ts';
 import {
-  idleLimitMs,
   keepaliveSecondsFor,
   OFFER_LIFETIME_MS,
+  silenceOf,
   USER_LIFETIME_SECONDS,
 } from './lifetime.ts';
 import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
@@ -31,6 +31,8 @@ export interface BrokerPolicy {
   readonly anonymousLifetimeSeconds: number;
   /** How many tunnels may be at one IPv4 address; 0: any number (RFC 5572 §8 wants a limit). */
   readonly maxTunnelsPerAddress: number;
+  /** How long a user's addresses stay theirs when their client is gone; 0: for ever. */
+  readonly userLeaseSeconds: number;
 }
 
 export interface BrokerOptions {
@@ -179,6 +181,7 @@ export class Broker {
     const { store, dataplane, accounts, clock = Date.now, log } = options;
     if (!(await accounts.keyFits()))
       throw new Error('the key is not the one that the secrets in the database were sealed with');
+    await store.setUserLeases(userLeaseMs(options.policy), clock());
     const idle = new IdleWatch(dataplane.capacity.tunnels);
     const projection = new Projection(store, dataplane, idle, clock, log);
     return new Broker(options, projection, idle, await projection.reconcile());
@@ -258,9 +261,10 @@ export class Broker {
           keepaliveSeconds: keepaliveSecondsFor(
             request.wantsKeepaliveSeconds,
             policy.keepaliveSeconds,
+            authenticated,
           ),
           lifetimeSeconds: authenticated ? USER_LIFETIME_SECONDS : policy.anonymousLifetimeSeconds,
-          expiresAtMs: authenticated ? undefined : nowMs + OFFER_LIFETIME_MS,
+          leaseMs: authenticated ? userLeaseMs(policy) : OFFER_LIFETIME_MS,
         },
         nowMs,
       );
@@ -308,7 +312,9 @@ export class Broker {
       const { tunnel } = attached;
       if (this.#projection.hasFailed(tunnel.slot)) return refuse('internal');
       // A login where the tunnel was already changes no map, but is a sign of life.
-      this.#idle.watch(tunnel.slot, idleLimitMs(tunnel.keepaliveSeconds), nowMs);
+      const { slot, keepaliveSeconds } = tunnel;
+      const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds });
+      this.#idle.watch(slot, silence, nowMs);
       return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
     });
   }
@@ -356,8 +362,8 @@ export class Broker {
   }
 
   /**
-   * Closes anonymous tunnels whose lease has ended, and takes down tunnels that have been silent for
-   * too long. Rejects with StoreError.
+   * Closes tunnels whose lease has ended (anonymous ones in use, users' ones without a client), and
+   * takes down tunnels that have been silent for too long. Rejects with StoreError.
    */
   async expire(nowMs: number): Promise<void> {
     const { store, dataplane } = this.#options;
@@ -441,6 +447,10 @@ const REFUSALS: Readonly<Record<OpenRefusal | AttachRefusal, Refusal>> = {
 
 function refuse(refusal: Refusal): Refused {
   return { ok: false, refusal };
+}
+
+function userLeaseMs({ userLeaseSeconds }: BrokerPolicy): number | undefined {
+  return userLeaseSeconds === 0 ? undefined : userLeaseSeconds * 1000;
 }
 
 function isKeptOut(

@@ -10,21 +10,44 @@ export const USER_LIFETIME_SECONDS = 604_800;
  */
 export const OFFER_LIFETIME_MS = 120_000;
 
+/**
+ * How long an anonymous tunnel may be up without a packet from its client. Its address may be a
+ * victim's, and a victim does not speak. The looking around comes on top: 30 s in all.
+ */
+export const NEVER_HEARD_LIMIT_MS = 24_000;
+
 const MIN_KEEPALIVE_SECONDS = 5;
+
+/** The first keepalive comes after one interval, and has to come before NEVER_HEARD_LIMIT_MS. */
+const MAX_ANONYMOUS_KEEPALIVE_SECONDS = 15;
 
 /** A client may ask for more frequent keepalives than the policy's, never for rarer ones. */
 export function keepaliveSecondsFor(
   wantsSeconds: number | undefined,
   policySeconds: number,
+  authenticated: boolean,
 ): number {
-  if (wantsSeconds === undefined) return policySeconds;
-  return Math.min(policySeconds, Math.max(MIN_KEEPALIVE_SECONDS, wantsSeconds));
+  const maxSeconds = authenticated
+    ? policySeconds
+    : Math.min(policySeconds, MAX_ANONYMOUS_KEEPALIVE_SECONDS);
+  if (wantsSeconds === undefined) return maxSeconds;
+  return Math.min(maxSeconds, Math.max(MIN_KEEPALIVE_SECONDS, wantsSeconds));
+}
+
+/** How long the kernel may not hear from a client, by whether it has ever heard from it. */
+export interface SilenceLimits {
+  readonly heardMs: number;
+  readonly neverHeardMs: number;
 }
 
 /**
- * How long a tunnel may be silent: three lost keepalives and some. A NAT gives an unused port to the
- * next customer, who must not get the tunnel's packets for long.
+ * Three lost keepalives and some. A NAT gives an unused port to the next customer, who must not get
+ * the tunnel's packets for long.
  */
-export function idleLimitMs(keepaliveSeconds: number): number {
-  return (3 * keepaliveSeconds + 30) * 1000;
+export function silenceOf(tunnel: {
+  readonly anonymous: boolean;
+  readonly keepaliveSeconds: number;
+}): SilenceLimits {
+  const heardMs = (3 * tunnel.keepaliveSeconds + 30) * 1000;
+  return { heardMs, neverHeardMs: tunnel.anonymous ? NEVER_HEARD_LIMIT_MS : heardMs };
 }

@@ -7,7 +7,7 @@ import type { Change } from '../store/changes.ts';
 import type { Store } from '../store/store.ts';
 import type { AttachedTunnel } from '../store/tunnels.ts';
 import type { IdleWatch } from './idle-watch.ts';
-import { idleLimitMs } from './lifetime.ts';
+import { silenceOf } from './lifetime.ts';
 
 export type Log = (message: string, error?: unknown) => void;
 
@@ -73,7 +73,7 @@ export class Projection {
       const page = await this.#store.attachedAfter(after, PAGE);
       for (const tunnel of page) {
         tunnels.push({ slot: tunnel.slot, attachment: attachmentOf(tunnel) });
-        this.#idle.watch(tunnel.slot, idleLimitMs(tunnel.keepaliveSeconds), nowMs);
+        this.#idle.watch(tunnel.slot, silenceOf(tunnel), nowMs);
       }
       if (page.length < PAGE) break;
       after = page.at(-1)!.id;
@@ -124,7 +124,7 @@ export class Projection {
   }
 
   #attach(slot: number, tunnel: AttachedTunnel): void {
-    this.#idle.watch(slot, idleLimitMs(tunnel.keepaliveSeconds), this.#clock());
+    this.#idle.watch(slot, silenceOf(tunnel), this.#clock());
     const done = this.#attempt(`slot ${slot}`, () => {
       const { inLastSeenMs = 0, outLastSeenMs = 0 } = this.#dataplane.counters(slot);
       // Counters from before the tunnel was made are those of the slot's last tunnel.

@@ -59,6 +59,8 @@ export interface Tables {
     state: TunnelState;
     keepalive_seconds: number;
     lifetime_seconds: number;
+    /** How long the addresses stay the tunnel's when its client is gone; null: for ever. */
+    lease_ms: number | null;
     created_at_ms: number;
     last_login_at_ms: number | null;
   };
@@ -124,7 +126,12 @@ async function currentVersion(db: Reader): Promise<number> {
 type Migration = (db: Writer, identity: IdentityColumn) => Promise<void>;
 
 /** Version n is reached by running the first n of these; a published one never changes. */
-const MIGRATIONS: readonly Migration[] = [createFirstSchema, addScram, addProxyAndNameServers];
+const MIGRATIONS: readonly Migration[] = [
+  createFirstSchema,
+  addScram,
+  addProxyAndNameServers,
+  addLeaseLength,
+];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
   const { schema } = db;
@@ -228,6 +235,10 @@ async function addScram({ schema }: Writer): Promise<void> {
 async function addProxyAndNameServers({ schema }: Writer): Promise<void> {
   await schema.alterTable('users').addColumn('proxy_trusted_at_ms', 'bigint').execute();
   await schema.alterTable('tunnels').addColumn('name_servers', 'text').execute();
+}
+
+async function addLeaseLength({ schema }: Writer): Promise<void> {
+  await schema.alterTable('tunnels').addColumn('lease_ms', 'bigint').execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

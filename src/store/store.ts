@@ -29,9 +29,11 @@ import {
   type OpenResult,
   openTunnel,
   setTunnelState,
+  setUserLeases,
   standingTunnel,
   type TunnelRequest,
   takeDownTunnel,
+  tunnelsWithOtherLease,
 } from './tunnel-acts.ts';
 import {
   type AttachedTunnel,
@@ -414,6 +416,13 @@ export class Store {
       }
       return tunnelIds;
     });
+  }
+
+  /** How long users' addresses stay theirs without a client; undefined: for ever. */
+  async setUserLeases(leaseMs: number | undefined, nowMs: number): Promise<void> {
+    const other = tunnelsWithOtherLease(this.#db, leaseMs).select('id').limit(1);
+    if (await other.executeTakeFirst())
+      await this.#act(nowMs, (act) => setUserLeases(act, leaseMs));
   }
 
   // Delegations, by owner index

@@ -32,7 +32,8 @@ export interface TunnelRequest {
   readonly interfaceId: bigint;
   readonly keepaliveSeconds: number;
   readonly lifetimeSeconds: number;
-  readonly expiresAtMs: number | undefined;
+  /** How long the addresses stay the tunnel's while it has no client; undefined: for ever. */
+  readonly leaseMs: number | undefined;
 }
 
 export type OpenRefusal =
@@ -61,6 +62,7 @@ export interface AttachRequest {
    * any number. A tunnel that is at the address already may stay.
    */
   readonly maxAtAddress: number | undefined;
+  /** When the lease ends though the client is there; undefined: it does not. */
   readonly expiresAtMs: number | undefined;
 }
 
@@ -90,6 +92,7 @@ export async function standingTunnel(
     (tunnel.delegation !== undefined || request.delegationPools.length === 0) &&
     tunnel.keepaliveSeconds === request.keepaliveSeconds &&
     tunnel.lifetimeSeconds === request.lifetimeSeconds &&
+    tunnel.leaseMs === request.leaseMs &&
     tunnel.requestedPrefixLength === request.requestedPrefixLength &&
     JSON.stringify(tunnel.nameServers) === JSON.stringify(request.nameServers);
   return stands ? { ok: true, tunnel } : undefined;
@@ -115,11 +118,13 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
     .set({
       keepalive_seconds: request.keepaliveSeconds,
       lifetime_seconds: request.lifetimeSeconds,
+      lease_ms: request.leaseMs ?? null,
       requested_prefix_length: request.requestedPrefixLength ?? null,
       name_servers: request.nameServers.length > 0 ? JSON.stringify(request.nameServers) : null,
     })
     .where('id', '=', tunnelId)
     .execute();
+  if (!tunnel?.attachment) await setLeaseEnd(tx, tunnelId, endOf(request.leaseMs, act.nowMs));
   return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
 }
 
@@ -145,11 +150,12 @@ async function makeTunnel(act: Act, request: TunnelRequest): Promise<number | un
       state: 'enabled',
       keepalive_seconds: request.keepaliveSeconds,
       lifetime_seconds: request.lifetimeSeconds,
+      lease_ms: request.leaseMs ?? null,
       created_at_ms: nowMs,
     })
     .returning('id')
     .executeTakeFirstOrThrow();
-  await lease(tx, claim, id, request.expiresAtMs);
+  await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
   await changed('slot', slot);
   return id;
 }
@@ -193,12 +199,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     .set({ last_login_at_ms: nowMs })
     .where('id', '=', tunnelId)
     .execute();
-  await tx
-    .updateTable('leases')
-    .set({ expires_at_ms: request.expiresAtMs ?? null })
-    .where('tunnel_id', '=', tunnelId)
-    .where('purpose', '=', 'link')
-    .execute();
+  await setLeaseEnd(tx, tunnelId, request.expiresAtMs);
   return {
     ok: true,
     tunnel: (await readTunnel(tx, { tunnelId }))!,
@@ -222,8 +223,10 @@ export async function takeDownTunnel(act: Act, tunnel: Tunnel): Promise<void> {
   else await closeTunnel(act, tunnel);
 }
 
+/** The lease begins to run out when the client goes: what is in use is never taken back. */
 async function detachTunnel(act: Act, tunnel: Tunnel): Promise<void> {
   await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  if (tunnel.attachment) await setLeaseEnd(act.tx, tunnel.id, endOf(tunnel.leaseMs, act.nowMs));
   await act.changed('slot', tunnel.slot);
 }
 
@@ -243,6 +246,61 @@ export async function setTunnelState(
 ): Promise<void> {
   await act.tx.updateTable('tunnels').set({ state }).where('id', '=', tunnel.id).execute();
   await detachTunnel(act, tunnel);
+  // A disabled tunnel that ended by itself would let its user have an enabled one.
+  const leaseMs = state === 'disabled' ? undefined : tunnel.leaseMs;
+  await setLeaseEnd(act.tx, tunnel.id, endOf(leaseMs, act.nowMs));
+}
+
+/**
+ * Makes every user's tunnel subject to a lease of this length, undefined: for ever. Those without a
+ * client have all of it from now on.
+ */
+export async function setUserLeases(
+  { tx, nowMs }: Act,
+  leaseMs: number | undefined,
+): Promise<void> {
+  const others = tunnelsWithOtherLease(tx, leaseMs).select('id');
+  await tx
+    .updateTable('leases')
+    .set({ expires_at_ms: endOf(leaseMs, nowMs) ?? null })
+    .where('tunnel_id', 'in', others.where('state', '=', 'enabled'))
+    .where('tunnel_id', 'not in', tx.selectFrom('attachments').select('tunnel_id'))
+    .where('purpose', '=', 'link')
+    .execute();
+  await tx
+    .updateTable('tunnels')
+    .set({ lease_ms: leaseMs ?? null })
+    .where('id', 'in', others)
+    .execute();
+}
+
+/** The tunnels that {@link setUserLeases} would change. */
+export function tunnelsWithOtherLease(db: Reader, leaseMs: number | undefined) {
+  return db
+    .selectFrom('tunnels')
+    .where('user_id', 'is not', null)
+    .where((row) =>
+      leaseMs === undefined
+        ? row('lease_ms', 'is not', null)
+        : row.or([row('lease_ms', 'is', null), row('lease_ms', '!=', leaseMs)]),
+    );
+}
+
+async function setLeaseEnd(
+  tx: Writer,
+  tunnelId: number,
+  expiresAtMs: number | undefined,
+): Promise<void> {
+  await tx
+    .updateTable('leases')
+    .set({ expires_at_ms: expiresAtMs ?? null })
+    .where('tunnel_id', '=', tunnelId)
+    .where('purpose', '=', 'link')
+    .execute();
+}
+
+function endOf(leaseMs: number | undefined, nowMs: number): number | undefined {
+  return leaseMs === undefined ? undefined : nowMs + leaseMs;
 }
 
 async function userRefusal(

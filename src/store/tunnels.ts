@@ -34,6 +34,8 @@ export interface Tunnel {
   readonly state: TunnelState;
   readonly keepaliveSeconds: number;
   readonly lifetimeSeconds: number;
+  /** How long the addresses stay the tunnel's while it has no client; undefined: for ever. */
+  readonly leaseMs: number | undefined;
   readonly createdAtMs: number;
   readonly lastLoginAtMs: number | undefined;
   /** When the link's lease ends; undefined: it does not. */
@@ -193,6 +195,7 @@ function joined(db: Reader) {
       'tunnels.state',
       'tunnels.keepalive_seconds',
       'tunnels.lifetime_seconds',
+      'tunnels.lease_ms',
       'tunnels.created_at_ms',
       'tunnels.last_login_at_ms',
       'links.expires_at_ms',
@@ -233,6 +236,7 @@ function toTunnel(row: Row): Tunnel {
     state: row.state,
     keepaliveSeconds: row.keepalive_seconds,
     lifetimeSeconds: row.lifetime_seconds,
+    leaseMs: row.lease_ms ?? undefined,
     createdAtMs: row.created_at_ms,
     lastLoginAtMs: row.last_login_at_ms ?? undefined,
     expiresAtMs: row.expires_at_ms ?? undefined,

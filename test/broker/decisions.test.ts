@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { displacedBy, planPools } from '../../src/broker/allocation.ts';
 import { IdleWatch } from '../../src/broker/idle-watch.ts';
-import { idleLimitMs, keepaliveSecondsFor } from '../../src/broker/lifetime.ts';
+import { keepaliveSecondsFor, silenceOf } from '../../src/broker/lifetime.ts';
 import { addPool } from '../../src/broker/pools.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Pool } from '../../src/store/store.ts';
@@ -76,15 +76,26 @@ describe('the choice of pools', () => {
 
 describe('time', () => {
   it('lets a tunnel be silent for three keepalives and 30 s', () => {
-    assert.equal(idleLimitMs(30), 120_000);
-    assert.equal(idleLimitMs(5), 45_000);
+    const limits = (keepaliveSeconds: number, anonymous: boolean) =>
+      Object.values(silenceOf({ anonymous, keepaliveSeconds }));
+    assert.deepEqual(limits(30, false), [120_000, 120_000]);
+    assert.deepEqual(limits(5, false), [45_000, 45_000]);
+    assert.deepEqual(limits(15, true), [75_000, 24_000]);
   });
 
   it('keeps a keepalive between 5 s and the policy', () => {
     assert.deepEqual(
-      [undefined, 1, 5, 17, 30, 31].map((wish) => keepaliveSecondsFor(wish, 30)),
+      [undefined, 1, 5, 17, 30, 31].map((wish) => keepaliveSecondsFor(wish, 30, true)),
       [30, 5, 5, 17, 30, 30],
     );
+  });
+
+  it('has an anonymous client speak before it is taken for one that never will', () => {
+    assert.deepEqual(
+      [undefined, 1, 14, 30].map((wish) => keepaliveSecondsFor(wish, 30, false)),
+      [15, 5, 14, 15],
+    );
+    assert.equal(keepaliveSecondsFor(undefined, 10, false), 10);
   });
 
   it('finds the slots that were silent, and asks when the client was heard only then', () => {
@@ -98,8 +109,9 @@ describe('time', () => {
           return heard.get(slot);
         })
         .map(({ slot }) => slot);
-    watch.watch(3, 100, 1000);
-    watch.watch(5, 200, 1000);
+    const limits = (heardMs: number, neverHeardMs = heardMs) => ({ heardMs, neverHeardMs });
+    watch.watch(3, limits(100), 1000);
+    watch.watch(5, limits(200), 1000);
     assert.deepEqual(silent(1099), []);
     assert.deepEqual(asked, []);
     heard.set(3, 1050);
@@ -109,8 +121,15 @@ describe('time', () => {
     assert.deepEqual(silent(1200), [3, 5]);
     watch.forget(3);
     assert.deepEqual(silent(1200), [5]);
-    watch.watch(5, 200, 1150);
+    watch.watch(5, limits(200), 1150);
     assert.deepEqual(silent(1200), []);
+    watch.forget(5);
+    watch.watch(6, limits(100, 20), 1000);
+    watch.watch(7, limits(100, 20), 1000);
+    heard.set(7, 1010);
+    assert.deepEqual(silent(1019), []);
+    assert.deepEqual(silent(1020), [6]);
+    assert.deepEqual(silent(1110), [6, 7]);
   });
 });
 

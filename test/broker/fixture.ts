@@ -17,7 +17,7 @@ import {
   type TunnelOffer,
 } from '../../src/broker/broker.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
-import { TUNNEL_OFFSET, TUNNEL_SIZE } from '../../src/dataplane/layout.gen.ts';
+import { TICK_SHIFT, TUNNEL_OFFSET } from '../../src/dataplane/layout.gen.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Pool, Store } from '../../src/store/store.ts';
 
@@ -27,6 +27,7 @@ export const POLICY: BrokerPolicy = {
   keepaliveSeconds: 30,
   anonymousLifetimeSeconds: 600,
   maxTunnelsPerAddress: 0,
+  userLeaseSeconds: 0,
 };
 
 export const HOME = at('192.0.2.1', 40_000);
@@ -52,6 +53,7 @@ export class Fixture {
   broker: Broker;
   nowMs = Date.now();
   readonly #options: FixtureOptions;
+  #policy: BrokerPolicy;
 
   private constructor(
     directory: string,
@@ -68,6 +70,7 @@ export class Fixture {
     this.dataplane = dataplane;
     this.accounts = new Accounts(store, KEY, REALM, () => this.nowMs);
     this.#options = options;
+    this.#policy = { ...POLICY, ...options.policy };
     this.broker = undefined as unknown as Broker;
   }
 
@@ -105,7 +108,7 @@ export class Fixture {
       store: this.store,
       dataplane: this.dataplane,
       accounts: this.accounts,
-      policy: { ...POLICY, ...this.#options.policy },
+      policy: this.#policy,
       log: (message, error) => this.complaints.push(error ? `${message}: ${error}` : message),
       onLockout: (event) => this.lockouts.push(event),
       clock: () => this.nowMs,
@@ -118,6 +121,11 @@ export class Fixture {
     await this.broker.stop();
     this.broker = await this.start();
     return this.broker;
+  }
+
+  async restartWith(policy: Partial<BrokerPolicy>): Promise<void> {
+    this.#policy = { ...this.#policy, ...policy };
+    await this.restart();
   }
 
   /** The user's id. */
@@ -148,12 +156,33 @@ export class Fixture {
 
   /** As if the kernel had counted `packets` from the client in this slot, at no known time. */
   countInKernel(slot: number, packets: number): void {
-    const record = new Array<number>(TUNNEL_SIZE).fill(0);
-    record[TUNNEL_OFFSET.inPackets] = packets;
-    const key = [slot & 255, slot >> 8, 0, 0];
+    this.#changeRecord(slot, (record) => record.set([packets], TUNNEL_OFFSET.inPackets));
+  }
+
+  /** As if the client in this slot had just sent something. */
+  hearInKernel(slot: number): void {
+    const tick = Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT));
+    this.#changeRecord(slot, (record) =>
+      new DataView(record.buffer).setUint32(TUNNEL_OFFSET.inLastSeen, tick, true),
+    );
+  }
+
+  #changeRecord(slot: number, change: (record: Uint8Array) => void): void {
+    const map = ['pinned', join(this.pinDirectory, 'tunnels')];
+    const key = ['key', slot & 255, slot >> 8, 0, 0].map(String);
+    const found = execFileSync('bpftool', ['-j', 'map', 'lookup', ...map, ...key], {
+      encoding: 'utf8',
+    });
+    const { value } = JSON.parse(found) as { value: string[] };
+    const record = Uint8Array.from(value, Number);
+    change(record);
     execFileSync('bpftool', [
-      ...['map', 'update', 'pinned', join(this.pinDirectory, 'tunnels')],
-      ...['key', ...key.map(String), 'value', ...record.map(String)],
+      'map',
+      'update',
+      ...map,
+      ...key,
+      'value',
+      ...Array.from(record, String),
     ]);
   }
 

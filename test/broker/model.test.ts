@@ -17,6 +17,8 @@ const LINKS = 3;
 const DELEGATIONS = 2;
 const OFFER_MS = 120_000;
 const IDLE_MS = 120_000;
+/** Nobody ever speaks here. */
+const ANONYMOUS_IDLE_MS = 24_000;
 /** Answers that come often enough to be counted on. */
 const ANSWERS = [
   'open ok',
@@ -277,7 +279,7 @@ class Run {
     for (const tunnel of this.tunnels.values()) {
       if (tunnel.expiresMs !== undefined && tunnel.expiresMs <= nowMs)
         this.tunnels.delete(tunnel.id);
-      else if (tunnel.place && Math.max(tunnel.heardMs, tunnel.loginMs) + IDLE_MS <= nowMs)
+      else if (tunnel.place && Math.max(tunnel.heardMs, tunnel.loginMs) + idleMs(tunnel) <= nowMs)
         this.#takeDown(tunnel);
     }
   }
@@ -344,6 +346,10 @@ function yields(occupant: ModelTunnel, who: Who, place: Place): boolean {
   return place.encapsulation === 'v6udpv4' || occupant.who === undefined;
 }
 
+function idleMs({ who }: ModelTunnel): number {
+  return who === undefined ? ANONYMOUS_IDLE_MS : IDLE_MS;
+}
+
 function same(a: Place, b: Place): boolean {
   if (a.encapsulation !== b.encapsulation || a.host !== b.host) return false;
   return a.encapsulation === 'v6v4' || a.port === b.port;
@@ -404,7 +410,7 @@ function action(): fc.Arbitrary<Action> {
       weight: 2,
       arbitrary: fc.record({
         type: fc.constant('pass'),
-        seconds: fc.constantFrom(1, 40, 61, 119, 120, 400),
+        seconds: fc.constantFrom(1, 23, 24, 61, 119, 120, 400),
       }),
     },
     { weight: 1, arbitrary: fc.record({ type: fc.constant('restart') }) },

@@ -63,7 +63,7 @@ export function request(linkPools: readonly Pool[], rest: Partial<TunnelRequest>
     interfaceId: 2n,
     keepaliveSeconds: 30,
     lifetimeSeconds: 604_800,
-    expiresAtMs: undefined,
+    leaseMs: undefined,
     ...rest,
   };
 }

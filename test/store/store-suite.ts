@@ -373,10 +373,10 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
       it('closes what has expired and nothing else', async () => {
         const pool = await addLinks(store);
         const ada = await tunnelOf('ada');
-        const open = async (expiresAtMs: number) =>
-          opened(await store.openTunnel(request([pool], { expiresAtMs }), NOW));
-        const early = await open(NOW + 10);
-        const late = await open(NOW + 30);
+        const open = async (leaseMs: number) =>
+          opened(await store.openTunnel(request([pool], { leaseMs }), NOW));
+        const early = await open(10);
+        const late = await open(30);
         assert.deepEqual(await store.closeExpired(NOW + 9, 100), []);
         assert.deepEqual(await store.closeExpired(NOW + 20, 100), [early.id]);
         assert.equal(await store.tunnel({ tunnelId: early.id }), undefined);
