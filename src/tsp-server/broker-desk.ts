@@ -129,13 +129,15 @@ export class BrokerDesk {
 
   async #open(command: Command<'open-tunnel'>): Promise<SessionResult> {
     const { user, tunnelType, endpoint, statedAddress, proxy } = command;
-    if (tunnelType === 'v4v6' || proxy || typeof endpoint.address !== 'number') {
+    if (tunnelType === 'v4v6' || typeof endpoint.address !== 'number') {
       return { type: 'refused', status: STATUS.tunnelTypeNotSupported };
     }
     const result = await this.#options.broker.open({
       userId: userIdOf(user),
       encapsulation: tunnelType,
       client: { address: endpoint.address, port: endpoint.port },
+      proxy,
+      nameServers: command.nameServers,
       ...(command.prefixLength !== undefined && { prefixLength: command.prefixLength }),
       ...(command.keepaliveSeconds !== undefined && {
         wantsKeepaliveSeconds: command.keepaliveSeconds,
@@ -176,7 +178,9 @@ export class BrokerDesk {
       client: { address: source.address, port: source.port },
     });
     if (!result.ok) return refused(result.refusal);
-    return { type: 'tunnel-described', info: this.#info(result.tunnel, source.address) };
+    // Which address the client once stated is not kept.
+    const { endpoint } = result.tunnel;
+    return { type: 'tunnel-described', info: this.#info(result.tunnel, endpoint.address) };
   }
 
   async #delete(command: Command<'delete-tunnel'>): Promise<SessionResult> {
@@ -197,7 +201,7 @@ export class BrokerDesk {
       serverIpv6: tunnel.gateway,
       clientIpv4: typeof statedAddress === 'number' ? statedAddress : tunnel.endpoint.address,
       clientIpv6: tunnel.client,
-      ...(tunnel.prefix && { prefix: tunnel.prefix }),
+      ...(tunnel.prefix && { prefix: tunnel.prefix, nameServers: tunnel.nameServers }),
       keepalive: { intervalSeconds: tunnel.keepaliveSeconds, address: tunnel.gateway },
       resolver: this.#options.resolver,
     };

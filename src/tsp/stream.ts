@@ -27,7 +27,9 @@ export function takeMessage(bytes: Uint8Array, expected: StreamExpectation): Tak
 }
 
 function takeLine(bytes: Uint8Array, expected: 'line' | 'credentials'): Taken {
-  const isBetween = expected === 'line' ? (octet: number) => octet <= BLANK : isLineEnd;
+  // jipv6 ends its lines with CR and BS.
+  const isBetween = (octet: number) =>
+    expected === 'line' ? octet <= BLANK : isLineEnd(octet) || octet === BS;
   const start = indexWhere(bytes, 0, (octet) => !isBetween(octet));
   const end = indexWhere(bytes, start, isLineEnd);
   if (end - start > MAX_LINE_OCTETS) return { kind: 'malformed' };
@@ -53,6 +55,7 @@ function takeCommand(bytes: Uint8Array): Taken {
   };
 }
 
+const BS = 0x08;
 const LF = 0x0a;
 const CR = 0x0d;
 const BLANK = 0x20;

@@ -2,6 +2,7 @@
 // The broker's part is played by `answer`, which sees each command as it comes.
 
 import { formatEndpoint, type IpAddress, parseIpv4, parseIpv6 } from '../../src/address.ts';
+import type { ConnectionCommand } from '../../src/tsp/connection.ts';
 import { answerChallenge, readChallenge } from '../../src/tsp/digest-md5.ts';
 import { readDatagram, writeDatagram } from '../../src/tsp/framing.ts';
 import type { ConcreteTunnelType, TunnelInfo } from '../../src/tsp/messages.ts';
@@ -65,7 +66,9 @@ export function offered(
 }
 
 /** Knows alice and offers everybody a tunnel; the offer is named after the command's session. */
-export function willingBroker(command: ServerCommand): SessionResult | undefined {
+export function willingBroker(
+  command: ServerCommand | ConnectionCommand,
+): SessionResult | undefined {
   switch (command.type) {
     case 'look-up-credential':
       return command.username === ALICE.username
