@@ -1,6 +1,6 @@
 // Drives real clients and a real server against each other in virtual time, over a network that
-// loses, doubles, delays and reorders, and with a broker that takes its time. One random schedule is
-// one seed. Nothing here waits: the clock jumps to whatever happens next.
+// loses, doubles, delays and reorders, and with a broker that takes its time and has few addresses.
+// One random schedule is one seed. Nothing here waits: the clock jumps to whatever happens next.
 
 import { type Endpoint, formatEndpoint } from '../../src/address.ts';
 import {
@@ -10,16 +10,12 @@ import {
   type ClientSettings,
 } from '../../src/tsp/client-session.ts';
 import type { Mechanism, TunnelInfo } from '../../src/tsp/messages.ts';
+import { type Credential, ha1Forms } from '../../src/tsp/sasl.ts';
+import { scramCredential } from '../../src/tsp/scram.ts';
 import { type ServerCommand, type ServerEvent, TspServer } from '../../src/tsp/server.ts';
-import {
-  ALICE,
-  ALICES_CREDENTIAL,
-  CLIENT,
-  OFFER,
-  offered,
-  SETTINGS,
-  willingBroker,
-} from './wire.ts';
+import type { SessionResult } from '../../src/tsp/server-session.ts';
+import { Leases } from './leases.ts';
+import { CLIENT, OFFER, offered, SETTINGS, willingBroker } from './wire.ts';
 
 export interface PairOptions {
   readonly seed: number;
@@ -27,12 +23,36 @@ export interface PairOptions {
   readonly duplication: number;
   readonly maxDelayMs: number;
   readonly maxBrokerDelayMs: number;
-  readonly mechanism: Mechanism;
-  /** The first client is replaced at this time by one on the same port, as after a crash. */
+  /** One client for each. */
+  readonly mechanisms: readonly Mechanism[];
+  /** Each client is replaced at this time by one on the same port, as after a crash. */
   readonly crashMs?: number;
 }
 
-export type Fate = 'open' | 'accepted' | 'rejected';
+const PASSWORD = 's3cret';
+const NAMES = ['alice', 'bob', 'carol'] as const;
+/** For strangers that come back on other ports before their old tunnels have idled out. */
+const ADDRESSES = 64;
+
+const CREDENTIALS: ReadonlyMap<string, Credential> = new Map(
+  NAMES.map((name) => [
+    name,
+    {
+      ha1s: ha1Forms(name, SETTINGS.realm, PASSWORD),
+      scram: scramCredential(PASSWORD, Buffer.from(name.padEnd(16, '.'))),
+    },
+  ]),
+);
+
+/** A person with a client, and their next one when that ends. */
+export interface Party {
+  readonly name: string;
+  readonly mechanism: Mechanism;
+  endpoint: Endpoint;
+  client: ClientSession | undefined;
+  /** What the client believes to have. */
+  tunnel: TunnelInfo | undefined;
+}
 
 interface Happening {
   readonly atMs: number;
@@ -41,16 +61,11 @@ interface Happening {
 }
 
 export class Pair {
-  readonly offers = new Map<
-    number,
-    { fate: Fate; readonly from: string; readonly address: bigint }
-  >();
+  readonly leases = new Leases(OFFER.clientIpv6 + 1n, ADDRESSES);
+  readonly parties: readonly Party[];
   readonly ends: ClientEnd[] = [];
   /** Rules that were broken on the way. */
   readonly faults: string[] = [];
-  tunnel: TunnelInfo | undefined;
-  /** Where the client that is up speaks from. */
-  endpoint: Endpoint = CLIENT;
   nowMs = 1_000_000;
   datagrams = 0;
   readonly server = new TspServer(SETTINGS);
@@ -58,23 +73,32 @@ export class Pair {
   readonly #queue: Happening[] = [];
   #random: number;
   #order = 0;
-  #client: ClientSession | undefined;
 
   constructor(options: PairOptions) {
     this.#options = options;
     this.#random = options.seed;
+    this.parties = options.mechanisms.map((mechanism, index) => ({
+      name: NAMES[index]!,
+      mechanism,
+      endpoint: { address: CLIENT.address + index, port: CLIENT.port },
+      client: undefined,
+      tunnel: undefined,
+    }));
   }
 
-  /** Until the client is up and everything under way has come to rest; false when it never is. */
+  /** Until all are up and everything under way has come to rest; false when that never is. */
   run(): boolean {
     const { crashMs } = this.#options;
-    this.#connect(CLIENT);
-    if (crashMs !== undefined) this.#later(crashMs, () => this.#connect(CLIENT));
+    for (const party of this.parties) {
+      const { endpoint } = party;
+      this.#connect(party, endpoint);
+      if (crashMs !== undefined) this.#later(crashMs, () => this.#connect(party, endpoint));
+    }
     const giveUpMs = this.nowMs + 3_600_000;
     const restMs = (crashMs ?? 0) + 4 * this.#options.maxDelayMs + 200_000;
     let upSinceMs: number | undefined;
     while (this.nowMs < giveUpMs) {
-      if (!this.tunnel) upSinceMs = undefined;
+      if (this.parties.some(({ tunnel }) => !tunnel)) upSinceMs = undefined;
       else upSinceMs ??= this.nowMs;
       if (upSinceMs !== undefined && this.nowMs - upSinceMs > restMs) return true;
       this.#step();
@@ -86,7 +110,7 @@ export class Pair {
     const deadlines = [
       this.#queue[0]?.atMs,
       this.server.deadline(),
-      this.#client?.deadline(),
+      ...this.parties.map(({ client }) => client?.deadline()),
       this.nowMs + 60_000,
     ].filter((at) => at !== undefined);
     this.nowMs = Math.max(this.nowMs, Math.min(...deadlines));
@@ -96,16 +120,15 @@ export class Pair {
       next.run();
     }
     this.#serve({ type: 'tick' });
-    this.#feed({ type: 'tick' });
+    for (const party of this.parties) this.#feed(party, { type: 'tick' });
   }
 
-  #connect(endpoint: Endpoint): void {
-    const { mechanism } = this.#options;
+  #connect(party: Party, endpoint: Endpoint): void {
     const settings: ClientSettings = {
       transport: 'udp',
       version: '2.0.2',
-      mechanisms: [mechanism],
-      login: ALICE,
+      mechanisms: [party.mechanism],
+      login: { username: party.name, password: PASSWORD },
       serverName: 'tb.example',
       tunnelType: 'v6anyv4',
       clientAddress: 0x0a000001,
@@ -113,38 +136,38 @@ export class Pair {
       cnonce: `c${this.#chance()}`,
       jitterSeed: this.#chance() * 2 ** 32,
     };
-    this.#client = new ClientSession(settings);
-    this.endpoint = endpoint;
-    this.tunnel = undefined;
-    this.#feed({ type: 'start' });
+    party.client = new ClientSession(settings);
+    party.endpoint = endpoint;
+    party.tunnel = undefined;
+    this.#feed(party, { type: 'start' });
   }
 
-  #feed(event: ClientEvent): void {
-    const client = this.#client;
+  #feed(party: Party, event: ClientEvent): void {
+    const { client } = party;
     if (!client) return;
     for (const command of client.handle(event, this.nowMs)) {
       switch (command.type) {
         case 'send': {
           const { bytes } = command;
-          const from = this.endpoint;
+          const from = party.endpoint;
           this.#transport(() => this.#serve({ type: 'datagram', from, bytes }));
           break;
         }
         case 'tunnel-up':
-          this.tunnel = command.tunnel;
+          party.tunnel = command.tunnel;
           break;
         case 'send-keepalive': {
           const { sequence } = command;
-          this.#later(10, () => this.#feed({ type: 'keepalive-answered', sequence }));
+          this.#later(10, () => this.#feed(party, { type: 'keepalive-answered', sequence }));
           break;
         }
         case 'ended': {
           this.ends.push(command.end);
-          this.#client = undefined;
+          party.client = undefined;
           // Half of the time on the same port, as operating systems do.
-          const port = this.#chance() < 0.5 ? this.endpoint.port : this.endpoint.port + 1;
-          const endpoint = { address: CLIENT.address, port };
-          this.#later(1000, () => this.#client ?? this.#connect(endpoint));
+          const { address, port } = party.endpoint;
+          const endpoint = { address, port: this.#chance() < 0.5 ? port : port + 1 };
+          this.#later(1000, () => party.client ?? this.#connect(party, endpoint));
         }
       }
     }
@@ -158,7 +181,8 @@ export class Pair {
         const to = formatEndpoint(command.to);
         const { bytes } = command;
         this.#transport(() => {
-          if (formatEndpoint(this.endpoint) === to) this.#feed({ type: 'received', bytes });
+          const party = this.parties.find(({ endpoint }) => formatEndpoint(endpoint) === to);
+          if (party) this.#feed(party, { type: 'received', bytes });
         });
       } else {
         this.#broker(command);
@@ -167,39 +191,48 @@ export class Pair {
   }
 
   #broker(command: ServerCommand): void {
-    if (command.type === 'look-up-salt') {
-      const { first, ticket } = command;
-      const event = {
-        type: 'salt-looked-up',
-        first,
-        ticket,
-        found: ALICES_CREDENTIAL.scram,
-      } as const;
-      this.#later(this.#chance() * this.#options.maxBrokerDelayMs, () => this.#serve(event));
-      return;
-    }
-    if (!('session' in command)) return;
-    const { session } = command;
-    if (command.type === 'reject-tunnel') this.#decide(command.offerId, 'rejected');
-    if (command.type === 'accept-tunnel') this.#decide(command.offerId, 'accepted');
-    let result = willingBroker(command);
-    if (command.type === 'open-tunnel') {
-      const offerId = this.offers.size + 1;
-      const address = OFFER.clientIpv6 + BigInt(offerId);
-      this.offers.set(offerId, { fate: 'open', from: formatEndpoint(command.source), address });
-      const info = offered(command.tunnelType, command.statedAddress, { clientIpv6: address });
-      result = { type: 'tunnel-offered', offerId, info };
-    }
-    if (!result) return;
-    const event = { ...result, session };
+    const event = this.#verdict(command);
+    if (!event) return;
     this.#later(this.#chance() * this.#options.maxBrokerDelayMs, () => this.#serve(event));
   }
 
-  #decide(offerId: string | number, fate: Fate): void {
-    const offer = this.offers.get(Number(offerId));
-    if (offer?.fate !== 'open')
-      this.faults.push(`offer ${offerId} was ${offer?.fate}, then ${fate}`);
-    if (offer) offer.fate = fate;
+  /** What is decided at once, and told when the broker gets to it. */
+  #verdict(command: ServerCommand): ServerEvent | undefined {
+    if (command.type === 'look-up-salt') {
+      const { first, ticket } = command;
+      const found = CREDENTIALS.get(first.username)?.scram;
+      return { type: 'salt-looked-up', first, ticket, found };
+    }
+    if (!('session' in command)) return undefined;
+    const result = this.#resultOf(command);
+    return result && { ...result, session: command.session };
+  }
+
+  #resultOf(command: ServerCommand): SessionResult | undefined {
+    switch (command.type) {
+      case 'look-up-credential': {
+        const credential = CREDENTIALS.get(command.username);
+        return credential
+          ? { type: 'credential-found', userId: command.username, credential }
+          : { type: 'credential-missing' };
+      }
+      case 'open-tunnel': {
+        const opened = this.leases.open(command.user, command.endpoint);
+        if (!opened) return { type: 'refused', status: 301 };
+        const { offerId, address } = opened;
+        const { tunnelType, statedAddress } = command;
+        const info = offered(tunnelType, statedAddress, { clientIpv6: address });
+        return { type: 'tunnel-offered', offerId, info };
+      }
+      case 'accept-tunnel':
+        this.leases.accept(Number(command.offerId));
+        return willingBroker(command);
+      case 'reject-tunnel':
+        this.leases.reject(Number(command.offerId));
+        return undefined;
+      default:
+        return willingBroker(command);
+    }
   }
 
   #transport(deliver: () => void): void {
