@@ -8,6 +8,7 @@ import {
   formatIpv6Prefix,
   type Ipv4Address,
   type Ipv6Address,
+  parseIp,
   parseIpv4,
   parseIpv6,
 } from './address.ts';
@@ -188,8 +189,11 @@ function chooseAddress6(config: Config, uplink: string): Ipv6Address | undefined
 }
 
 function explainBind(error: NodeJS.ErrnoException, port: number): string {
-  const { syscall, address } = error as { syscall?: string; address?: string };
-  const place = `${syscall === 'listen' ? 'TCP' : 'UDP'} ${address ?? ''} port ${port}`;
+  const { syscall, address: text = '' } = error as { syscall?: string; address?: string };
+  const address = parseIp(text);
+  const place =
+    (syscall === 'listen' ? 'TCP ' : 'UDP ') +
+    (address === undefined ? `port ${port}` : formatEndpoint({ address, port }));
   if (error.code === 'EADDRINUSE') {
     return `${place} is taken by another program, or by another broker; 'ss -tulpn' shows which`;
   }

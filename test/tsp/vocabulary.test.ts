@@ -128,6 +128,36 @@ test('the client is told a resolver inside client, the keepalive stays last', ()
   assert.match(text, /<\/keepalive>\r\n<\/client>\r\n<\/tunnel>\r\n$/);
 });
 
+test('the name servers of a delegated prefix come back, as many as fit, and never without it', () => {
+  const nameServers = ['ns1.example.net', '192.0.2.7', '2001:db8::7'];
+  assert.match(
+    writeTunnelInfo({ ...behindNat, nameServers }),
+    /<router>\r\n<prefix length="56">[^<]*<\/prefix>\r\n<dns_server>\r\n<address type="dn">ns1.example.net<\/address>\r\n<address type="ipv4">192.0.2.7<\/address>\r\n<address type="ipv6">2001:db8::7<\/address>\r\n<\/dns_server>\r\n<\/router>/,
+  );
+  const read = readTunnelInfo(Buffer.from(writeTunnelInfo({ ...behindNat, nameServers })));
+  assert.deepEqual(read?.tunnelType !== 'v4v6' && read?.nameServers, nameServers);
+  const { prefix: _, ...host } = behindNat;
+  assert.ok(!writeTunnelInfo({ ...host, nameServers }).includes('ns1'));
+  const long = Array.from({ length: 8 }, (_, index) => `${index}.${'a'.repeat(60)}.example.net`);
+  const text = writeTunnelInfo({ ...behindNat, nameServers: long }, 1100);
+  assert.ok(text.length <= 1100 && text.includes(long[3]!) && !text.includes(long[7]!));
+});
+
+test('IPv4 in IPv6 is told with the length of its link, and read back', () => {
+  const { prefix: _, tunnelType: __, keepalive: ___, ...common } = behindNat;
+  const info: TunnelInfo = {
+    ...common,
+    tunnelType: 'v4v6',
+    linkLength: 30,
+    serverIpv4: v4('203.0.113.5'),
+    clientIpv4: v4('203.0.113.6'),
+    keepalive: { intervalSeconds: 30, address: v4('203.0.113.5') },
+  };
+  const text = writeTunnelInfo(info);
+  assert.ok(text.includes('<address type="ipv4" length="30">203.0.113.6</address>'));
+  assert.deepEqual(readTunnelInfo(Buffer.from(text)), info);
+});
+
 test('text that would need an entity is left out, never escaped', () => {
   for (const domainName of ['a&b', 'a<b', 'a b', '', 'é', 'x'.repeat(256)]) {
     const text = writeTunnelInfo({ ...behindNat, domainName });
