@@ -12,19 +12,13 @@ export async function ping(
   options: { count?: number; intervalSeconds?: number; extra?: readonly string[] } = {},
 ): Promise<number> {
   const { count = 3, intervalSeconds = 0.1, extra = [] } = options;
-  const { stdout } = await host.try('ping', [
-    '-n',
-    '-q',
-    '-W',
-    '1',
-    '-c',
-    String(count),
-    '-i',
-    String(intervalSeconds),
-    ...extra,
-    target,
-  ]);
-  const received = /(\d+) received/.exec(stdout)?.[1];
+  const words = ['-n', '-q', '-W', '1', '-c', String(count), '-i', String(intervalSeconds)];
+  // A busy machine sends them more slowly than asked.
+  const timeoutMs = 20_000 + 3000 * count * intervalSeconds;
+  const outcome = await host.try('ping', [...words, ...extra, target], timeoutMs);
+  const received = /(\d+) received/.exec(outcome.stdout)?.[1];
+  // No route is an answer; a ping that was cut off is none.
+  if (received === undefined && outcome.code === 124) throw new Error(`ping: ${outcome.stderr}`);
   return Number(received ?? 0) / count;
 }
 
