@@ -62,3 +62,34 @@ test('a list can be given in the environment', () => {
   assert.ok(loaded.ok);
   assert.deepEqual(loaded.config.tsp.mechanisms, ['DIGEST-MD5', 'ANONYMOUS']);
 });
+
+test('other brokers are addresses or names, perhaps with a port', () => {
+  const listOf = (list: readonly string[]) => `[tsp]\nredirect = ${JSON.stringify(list)}\n`;
+  const fine = ['203.0.113.9', 'tb2.example.net:3653', '2001:db8::9', '[2001:db8::9]:3653', 'tb'];
+  assert.deepEqual(problemsOf(listOf(fine)), []);
+  assert.deepEqual(problemsOf(listOf([])), []);
+  for (const bad of [
+    '',
+    'a b',
+    '203.0.113',
+    '203.0.113.9:x',
+    '[2001:db8::9',
+    'a/b',
+    '2001:db8::9:x',
+  ]) {
+    assert.match(problemsOf(listOf([bad]))[0] ?? '', /tsp\.redirect must be a list/, bad);
+  }
+  assert.equal(problemsOf(listOf(new Array<string>(51).fill('tb'))).length, 1);
+  const loaded = loadConfig(fileWith(''), { SIXWAY_TSP_REDIRECT: '203.0.113.9, tb2.example.net' });
+  assert.ok(loaded.ok);
+  assert.deepEqual(loaded.config.tsp.redirect, ['203.0.113.9', 'tb2.example.net']);
+});
+
+test('by default nobody is sent away, and no secret travels in clear text', () => {
+  const loaded = loadConfig(fileWith(''), {});
+  assert.ok(loaded.ok);
+  const { redirect, mechanisms, v4v6, address6 } = loaded.config.tsp;
+  assert.deepEqual(redirect, []);
+  assert.deepEqual(mechanisms, ['SCRAM-SHA-256', 'DIGEST-MD5']);
+  assert.deepEqual([v4v6, address6], [false, 'auto']);
+});

@@ -158,11 +158,21 @@ function scramKeys(password: string, salt: Uint8Array, iterations: number) {
   return { clientKey, storedKey, serverKey: hmac(salted, 'Server Key') };
 }
 
-/** The part of SASLprep (RFC 4013) that changes what people can type: blanks, and NFKC. */
-function prepared(text: string): Buffer {
-  return Buffer.from(
-    text.replace(/[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/g, ' ').normalize('NFKC'),
-  );
+/** RFC 4013 §2.1: blanks of every kind become one kind, marks that cannot be seen become nothing. */
+const OTHER_BLANKS = /[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/g;
+const UNSEEN =
+  /\u00ad|\u034f|\u1806|\u180b|\u180c|\u180d|\u200c|\u200d|\u2060|[\ufe00-\ufe0f]|\ufeff/g;
+/** RFC 4013 §2.3, by Unicode's categories. */
+const FORBIDDEN =
+  /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\u2ff0-\u2ffb\ufffc\ufffd]/u;
+
+/**
+ * SASLprep as far as it makes one password of what different keyboards send. A password that it
+ * forbids is taken as it is: it was set somewhere, and the store did the same.
+ */
+function prepared(password: string): string {
+  const text = password.replace(OTHER_BLANKS, ' ').replace(UNSEEN, '').normalize('NFKC');
+  return text === '' || FORBIDDEN.test(text) ? password : text;
 }
 
 function serverFirst(fullNonce: string, salt: Uint8Array, iterations: number): string {

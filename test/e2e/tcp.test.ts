@@ -141,3 +141,29 @@ test('junk over TCP is answered with one line and let go', async () => {
   );
   assert.ok(broker.service.running);
 });
+
+test('a stranger’s address is for trusted users only; name servers are remembered', async () => {
+  const framed = (xml: string) => `Content-length: ${xml.length + 2}\\r\\n${xml}\\r\\n`;
+  const create = (proxy: string, address: string) =>
+    framed(
+      `<tunnel action="create" type="v6v4" proxy="${proxy}"><client>` +
+        `<address type="ipv4">${address}</address><router><prefix length="56"/><dns_server>` +
+        '<address type="dn">ns.example.net</address></dns_server></router></client></tunnel>',
+    );
+  const accept = framed('<tunnel action="accept"></tunnel>');
+  const info = framed('<tunnel action="info"></tunnel>');
+  const ask = (...messages: readonly string[]) =>
+    type(
+      office,
+      'tcp',
+      BROKER_IPV4,
+      `AUTHENTICATE PLAIN\\r\\n\\0\\0alice\\0${secret}\\r\\n${messages.join('')}`,
+    );
+  assert.match(await ask(create('yes', '198.18.9.9')), /\r\n303 Unsupported tunnel type\r\n$/);
+  await broker.sixway('user', 'trust', 'alice', '--proxy');
+  const given = await ask(create('yes', '198.18.9.9'), accept, info);
+  const described = given.split('200 Success\r\n').at(-1) ?? '';
+  assert.match(described, /<address type="ipv4">198\.18\.9\.9<\/address>/);
+  assert.match(described, /<dns_server>\r\n<address type="dn">ns\.example\.net<\/address>/);
+  assert.match(described, /<prefix length="56">2001:0db8:20/);
+});

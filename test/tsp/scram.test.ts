@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseIpv4 } from '../../src/address.ts';
+import { deriveScram } from '../../src/broker/scram.ts';
 import { Nonces } from '../../src/tsp/nonces.ts';
 import {
   answerServerFirst,
@@ -61,6 +62,24 @@ test('client and server agree on any name, password and nonce, and the server ne
     ),
     { numRuns: 60 },
   );
+});
+
+test('the keys are those that the store derives, whatever the password', () => {
+  const password = fc.oneof(
+    fc.string({ minLength: 1, unit: 'binary' }),
+    fc.string({ minLength: 1, unit: 'grapheme' }),
+    fc.array(fc.constantFrom('a', '\u00a0', '\u00ad', '\u2168', '\u0007', '\ufe0f', 'é', '\u200b')),
+  );
+  fc.assert(
+    fc.property(password, (value) => {
+      const text = typeof value === 'string' ? value : `x${value.join('')}`;
+      const { storedKey, serverKey } = scramCredential(text, SALT);
+      const stored = deriveScram(text, SALT, 4096);
+      assert.deepEqual([storedKey, serverKey], [stored.storedKey, stored.serverKey]);
+    }),
+    { numRuns: 200 },
+  );
+  assert.deepEqual(scramCredential('\u2168\u00ad', SALT), scramCredential('IX', SALT));
 });
 
 test('a nonce serves only the name that it was issued for', () => {
