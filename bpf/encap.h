@@ -83,10 +83,12 @@ static __always_inline int give_link_layer(struct __sk_buff *skb, __u32 link_len
 	return link_length ? 0 : bpf_skb_change_head(skb, ETH_HLEN, 0);
 }
 
-/* Makes an inner packet ready for the loopback device, which reads the type from the link layer. */
-static __always_inline enum outcome send_around(struct __sk_buff *skb, __u32 link_length)
+/* Makes an inner packet of a type (ETH_P_…) ready for the loopback device, which reads it from the link
+ * layer. */
+static __always_inline enum outcome send_around(struct __sk_buff *skb, __u32 link_length,
+						__u16 ethernet_type)
 {
-	__be16 type = bpf_htons(ETH_P_IPV6);
+	__be16 type = bpf_htons(ethernet_type);
 
 	if (give_link_layer(skb, link_length) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN - sizeof(type), &type, sizeof(type), 0))
@@ -119,7 +121,7 @@ static __always_inline int push_outer(struct __sk_buff *skb, __u32 link_length, 
 	if (error == -EALREADY) {
 		/* The kernel puts packets of protocol 41 together as it receives them (GRO). */
 		if (skb->gso_size)
-			return send_around(skb, link_length);
+			return send_around(skb, link_length, ETH_P_IPV6);
 		error = make_room_again(skb, header_length);
 	}
 	if (error)

@@ -11,11 +11,15 @@
 #include <linux/types.h>
 
 enum limit {
-	LAYOUT_VERSION = 2,
+	LAYOUT_VERSION = 3,
 	MAX_POOLS = 16,
 	OWNERS_PER_BLOCK = 16,
 	/* The interface identifier of the server's end of every link. */
 	GATEWAY_INTERFACE_ID = 1,
+	/* IPv4 links are /30, gateway and client by their last two bits; or a /32 for the client, and the
+	 * first address of the pool is everybody's gateway. */
+	IPV4_GATEWAY_HOST = 1,
+	IPV4_CLIENT_HOST = 2,
 	/* Times are kept in units of 2^27 ns (0.134 s) of CLOCK_MONOTONIC: a shift in the kernel,
 	 * and 32 bits last 18 years. 0 means never. */
 	TICK_SHIFT = 27,
@@ -61,18 +65,40 @@ struct tunnel {
 };
 _Static_assert(sizeof(struct tunnel) == 64, "a tunnel is one cache line");
 
+/* The record of a tunnel that carries IPv4 over IPv6 (RFC 2473), one cache line. An address of 128
+ * bits cannot be written in one store, so user space writes 0 to the version, then the address, then
+ * a version that was not there before; who reads the same version, not 0, before and after the
+ * address has read an address. */
+struct tunnel_v4v6 {
+	__u32 version; /* 0: detached */
+	__u16 mtu; /* largest inner packet to the client; 0: what the route to the device says */
+	__u16 last_too_big; /* ticks, the lower half: when the sender of a larger one was last told */
+	__u64 client_high; /* IPv6 address */
+	__u64 client_low;
+	/* Inner packets and octets from (in) and to (out) the client. */
+	__u64 in_packets;
+	__u64 in_bytes;
+	__u64 out_packets;
+	__u64 out_bytes;
+	__u32 in_last_seen; /* ticks */
+	__u32 out_last_seen; /* ticks */
+};
+_Static_assert(sizeof(struct tunnel_v4v6) == 64, "a tunnel is one cache line");
+
 enum pool_kind {
 	POOL_NONE = 0,
 	POOL_LINK = 1, /* position + first_index = slot in `tunnels` */
 	POOL_DELEGATION = 2, /* position + first_index = index in `owners` */
+	POOL_IPV4_LINK = 3, /* position + first_index = slot in `tunnels_v4v6` */
 };
 
-/* Prefixes end within the first 64 bits, so the high half of an address decides. */
+/* Prefixes end within the first 64 bits, so the high half of an IPv6 address decides. An IPv4 address
+ * stands at the front of the 64. */
 struct pool {
 	__u64 network; /* high half; bits beyond prefix_length are zero */
 	__u32 first_index;
 	__u8 prefix_length; /* 1..64 */
-	__u8 position_length; /* prefix_length..64 */
+	__u8 position_length; /* prefix_length..64; of IPv4 pools 30 or 32 */
 	__u8 kind; /* enum pool_kind */
 	__u8 reserved;
 };
@@ -115,19 +141,30 @@ struct config {
 	/* Octets before the network header: 14 on Ethernet, 0 on devices without a link layer. */
 	__u8 uplink_header_length;
 	__u8 tunnel_header_length;
-	__u8 reserved[3];
+	__u8 uplink6_header_length;
+	__u8 reserved[2];
 	/* What one packet of signalling costs, in ns; 0: it is not limited. */
 	__u32 address_cost;
 	__u32 prefix_cost;
 	__u32 stranger_cost;
 	__u32 known_cost;
 	__u64 hash_multiplier; /* odd and secret, so that nobody can aim at another's place in a table */
+	/* The IPv6 side; all 0: there is none. */
+	__u64 local6_high;
+	__u64 local6_low;
+	__u32 uplink6_ifindex;
+	__u32 reserved6;
 };
-_Static_assert(sizeof(struct config) == 48, "no holes in struct config");
+_Static_assert(sizeof(struct config) == 72, "no holes in struct config");
 
 /* The client's only tunnel: written by user space before attaching, counters by the kernel. */
 struct client {
-	__u64 server; /* as an endpoint; its port is the server's */
+	/* As an endpoint; its port is the server's. Of v4v6 the IPv6 addresses stand for it. */
+	__u64 server;
+	__u64 server6_high;
+	__u64 server6_low;
+	__u64 local6_high;
+	__u64 local6_low;
 	__u64 in_packets;
 	__u64 in_bytes;
 	__u64 out_packets;
@@ -142,10 +179,11 @@ struct client {
 	__u8 tunnel_header_length;
 	__u32 reserved;
 };
-_Static_assert(sizeof(struct client) == 72, "no holes in struct client");
+_Static_assert(sizeof(struct client) == 104, "no holes in struct client");
 
-/* Every packet that a server program sees ends in exactly one of these. in_: from IPv4 (uplink
- * ingress); out_: to IPv4 (tunnel device egress). The verdict for each is in tunnel.bpf.c. */
+/* Every packet that a server program sees ends in exactly one of these. in_: from clients (uplink
+ * ingress); out_: to clients (tunnel device egress). What is said of IPv6 over IPv4 holds for IPv4 over
+ * IPv6 as well. The verdict for each is in tunnel.bpf.c. */
 enum outcome {
 	/* Passed on unchanged. */
 	OUTCOME_IN_NOT_OURS = 0, /* neither UDP to our port nor protocol 41 to our address */
@@ -155,7 +193,7 @@ enum outcome {
 	OUTCOME_IN_ECHO_ANSWERED, /* keepalive */
 	/* Dropped: the datagram. */
 	OUTCOME_IN_EMPTY, /* UDP without payload: somebody's NAT keepalive */
-	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F */
+	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F; over IPv6, neither 4 nor F */
 	OUTCOME_IN_TRUNCATED, /* lengths in the headers exceed the packet */
 	OUTCOME_IN_FRAGMENT, /* outer fragment carrying IPv6, or too short to tell what it carries */
 	OUTCOME_IN_AGGREGATED, /* several datagrams in one buffer: the uplink's UDP GRO forwarding is on */
@@ -165,8 +203,9 @@ enum outcome {
 	OUTCOME_IN_SIGNALLING_LIMITED_PREFIX,
 	OUTCOME_IN_SIGNALLING_LIMITED_TOTAL,
 	/* Dropped: the inner addresses. */
-	OUTCOME_IN_LINK_LOCAL, /* fe80:: source or destination: router solicitations, MLD; no offence */
-	OUTCOME_IN_MULTICAST, /* to ff00::/8 */
+	/* fe80::, 169.254.0.0/16, as source or destination: router solicitations, MLD; no offence */
+	OUTCOME_IN_LINK_LOCAL,
+	OUTCOME_IN_MULTICAST, /* to ff00::/8; to 224.0.0.0 and beyond */
 	OUTCOME_IN_OUTSIDE_POOLS, /* source in none of our prefixes */
 	OUTCOME_IN_UNDELEGATED, /* source in a prefix delegated to nobody */
 	OUTCOME_IN_DETACHED, /* source's tunnel has no endpoint */
@@ -183,7 +222,7 @@ enum outcome {
 	OUTCOME_OUT_SENT_AROUND,
 	OUTCOME_OUT_TOO_BIG, /* larger than the tunnel's MTU: Packet Too Big sent */
 	OUTCOME_OUT_TOO_BIG_QUIET, /* the same, within a tick of the last one: dropped only */
-	OUTCOME_OUT_NOT_UNICAST_IPV6, /* IPv4, multicast, link-local, or shorter than a header */
+	OUTCOME_OUT_NOT_UNICAST, /* neither IPv6 nor IPv4, multicast, link-local, or shorter than a header */
 	OUTCOME_OUT_OUTSIDE_POOLS,
 	OUTCOME_OUT_UNDELEGATED,
 	OUTCOME_OUT_DETACHED,

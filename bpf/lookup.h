@@ -28,7 +28,7 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 		if (i >= settings->pool_count)
 			break;
 		pool = bpf_map_lookup_elem(&pools, &key);
-		if (!pool || pool->kind == POOL_NONE)
+		if (!pool || (pool->kind != POOL_LINK && pool->kind != POOL_DELEGATION))
 			continue;
 		offset = high ^ pool->network;
 		if (offset >> (64 - pool->prefix_length))
@@ -47,6 +47,47 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 		return FOUND_DELEGATED;
 	}
 	return FOUND_OUTSIDE;
+}
+
+/* Of an inner IPv4 address: its tunnel's slot and gateway, and whose it is. */
+struct link4 {
+	__u32 slot;
+	__u32 gateway;
+	__u8 is_gateway;
+	__u8 is_client; /* neither: the first or last address of a /30 */
+};
+
+/* 0: in no pool. `address` is a number. */
+static __always_inline int find_link4(const struct config *settings, __u32 address,
+				      struct link4 *link)
+{
+	for (__u32 i = 0; i < MAX_POOLS; i++) {
+		__u32 key = i, position;
+		const struct pool *pool;
+		__u64 offset;
+
+		if (i >= settings->pool_count)
+			break;
+		pool = bpf_map_lookup_elem(&pools, &key);
+		if (!pool || pool->kind != POOL_IPV4_LINK)
+			continue;
+		offset = ((__u64)address << 32) ^ pool->network;
+		if (offset >> (64 - pool->prefix_length))
+			continue;
+		position = (__u32)(offset >> (64 - pool->position_length));
+		link->slot = pool->first_index + position;
+		if (pool->position_length == 32) {
+			link->gateway = (__u32)(pool->network >> 32);
+			link->is_gateway = position == 0;
+			link->is_client = position != 0;
+		} else {
+			link->gateway = (address & ~3u) | IPV4_GATEWAY_HOST;
+			link->is_gateway = (address & 3) == IPV4_GATEWAY_HOST;
+			link->is_client = (address & 3) == IPV4_CLIENT_HOST;
+		}
+		return 1;
+	}
+	return 0;
 }
 
 #endif

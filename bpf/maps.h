@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The server's maps. User space pins those that it reads or writes, and sets the sizes of `tunnels`
- * and `owners` at load time; the sizes here are the smallest that load.
+ * The server's maps. User space pins those that it reads or writes, and sets the sizes of `tunnels`,
+ * `tunnels_v4v6` and `owners` at load time; the sizes here are the smallest that load.
  */
 #ifndef SIXWAY_MAPS_H
 #define SIXWAY_MAPS_H
@@ -20,6 +20,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tunnel);
 } tunnels SEC(".maps");
+
+/* The same for IPv4 over IPv6, whose endpoints are longer; its slots are counted apart. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel_v4v6);
+} tunnels_v4v6 SEC(".maps");
 
 /* Whose a delegated prefix is, by owner index: block index / OWNERS_PER_BLOCK. User space writes, the
  * kernel reads. Four octets a position where a record would cost 64: delegation pools are large and

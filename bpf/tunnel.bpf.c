@@ -2,7 +2,8 @@
 /*
  * The server's programs. tunnel_ingress takes tunnelled packets out of IPv4 and leaves them to the
  * kernel's IPv6 stack; tunnel_egress puts what the kernel routed to the tunnel device into IPv4. No
- * other device, no other table: the inner address names the tunnel, the outer address proves it.
+ * other device, no other table: the inner address names the tunnel, the outer address proves it. The
+ * same programs do it the other way round for IPv4 over IPv6 (v4v6.h).
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -12,6 +13,7 @@
 #include "encap.h"
 #include "icmp.h"
 #include "limits.h"
+#include "v4v6.h"
 
 /* In every network namespace. */
 #define LOOPBACK_IFINDEX 1
@@ -134,15 +136,15 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (at + IPV6_HEADER > (__u8 *)(long)skb->data_end) {
 		if (skb->len < link_length + IPV6_HEADER ||
 		    bpf_skb_pull_data(skb, link_length + IPV6_HEADER))
-			return OUTCOME_OUT_NOT_UNICAST_IPV6;
+			return OUTCOME_OUT_NOT_UNICAST;
 		at = (__u8 *)(long)skb->data + link_length;
 		if (at + IPV6_HEADER > (__u8 *)(long)skb->data_end)
-			return OUTCOME_OUT_NOT_UNICAST_IPV6;
+			return OUTCOME_OUT_NOT_UNICAST;
 	}
 	inner = (struct ipv6hdr *)at;
 	high = high_half(&inner->daddr);
 	if (at[0] >> 4 != 6 || is_multicast(high) || is_link_local(high))
-		return OUTCOME_OUT_NOT_UNICAST_IPV6;
+		return OUTCOME_OUT_NOT_UNICAST;
 	second = at[1];
 
 	found = find_slot(settings, high, &slot);
@@ -184,8 +186,11 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 }
 
 /* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */
-static __always_inline int conclude(const struct config *settings, int outcome, __u32 length)
+static __always_inline int conclude(struct __sk_buff *skb, const struct config *settings, int outcome,
+				    __u32 length)
 {
+	/* What is sent has its outer header, and leaves on that family's side. */
+	int is_ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 key = outcome;
 	struct outcome_count *count = bpf_map_lookup_elem(&outcomes, &key);
 
@@ -200,7 +205,8 @@ static __always_inline int conclude(const struct config *settings, int outcome, 
 		return TC_ACT_OK;
 	case OUTCOME_IN_ECHO_ANSWERED:
 	case OUTCOME_OUT_ENCAPSULATED:
-		return bpf_redirect_neigh(settings->uplink_ifindex, 0, 0, 0);
+		return bpf_redirect_neigh(is_ipv6 ? settings->uplink6_ifindex : settings->uplink_ifindex,
+					  0, 0, 0);
 	case OUTCOME_OUT_SENT_AROUND:
 		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
@@ -215,8 +221,18 @@ int tunnel_ingress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
+	int outcome = OUTCOME_IN_NOT_OURS;
 
-	return settings ? conclude(settings, from_ipv4(skb, settings), length) : TC_ACT_OK;
+	if (!settings)
+		return TC_ACT_OK;
+	/* Of two uplinks each has its family; the other's link layer may be another. */
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (skb->ifindex == settings->uplink6_ifindex)
+			outcome = from_ipv6(skb, settings);
+	} else if (skb->ifindex == settings->uplink_ifindex) {
+		outcome = from_ipv4(skb, settings);
+	}
+	return conclude(skb, settings, outcome, length);
 }
 
 SEC("tc")
@@ -224,8 +240,13 @@ int tunnel_egress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
+	int outcome;
 
-	return settings ? conclude(settings, to_ipv4(skb, settings), length) : TC_ACT_SHOT;
+	if (!settings)
+		return TC_ACT_SHOT;
+	outcome = skb->protocol == bpf_htons(ETH_P_IP) ? to_ipv6(skb, settings) :
+							  to_ipv4(skb, settings);
+	return conclude(skb, settings, outcome, length);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

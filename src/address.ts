@@ -1,4 +1,4 @@
-// IPv4 addresses, IPv6 addresses and IPv6 prefixes as values, and the arithmetic on them.
+// Addresses and prefixes of IPv4 and IPv6 as values, and the arithmetic on them.
 // An IPv4 address is a number (0 … 2^32-1), an IPv6 address a bigint (0 … 2^128-1), both in the
 // order in which they are written, so `typeof` tells the family. Knows nothing of packets,
 // sockets or pools.
@@ -24,6 +24,14 @@ export interface Ipv6Prefix {
   readonly address: Ipv6Address;
   readonly length: number;
 }
+
+/** `address` has no bits set beyond `length` (0 … 32). */
+export interface Ipv4Prefix {
+  readonly address: Ipv4Address;
+  readonly length: number;
+}
+
+export type IpPrefix = Ipv4Prefix | Ipv6Prefix;
 
 const MAX_IPV6 = (1n << 128n) - 1n;
 
@@ -138,17 +146,47 @@ export function formatIpv6Prefix(prefix: Ipv6Prefix): string {
   return `${formatIpv6(prefix.address)}/${prefix.length}`;
 }
 
+/** `100.64.0.0/10`; undefined when bits are set beyond the length. */
+export function parseIpv4Prefix(text: string): Ipv4Prefix | undefined {
+  const [addressText = '', lengthText = '', ...rest] = text.split('/');
+  if (rest.length > 0 || !/^(0|[1-9][0-9]?)$/.test(lengthText)) return undefined;
+  const address = parseIpv4(addressText);
+  const length = Number(lengthText);
+  if (address === undefined || length > 32 || address % 2 ** (32 - length) !== 0) return undefined;
+  return { address, length };
+}
+
+export function formatPrefix(prefix: IpPrefix): string {
+  return `${formatIp(prefix.address)}/${prefix.length}`;
+}
+
 export function prefixContains(prefix: Ipv6Prefix, address: Ipv6Address): boolean {
   return (address & ~hostMask(prefix.length) & MAX_IPV6) === prefix.address;
 }
 
-export function prefixesOverlap(a: Ipv6Prefix, b: Ipv6Prefix): boolean {
-  return a.length <= b.length ? prefixContains(a, b.address) : prefixContains(b, a.address);
+export function ipv4PrefixContains(prefix: Ipv4Prefix, address: Ipv4Address): boolean {
+  const size = 2 ** (32 - prefix.length);
+  return address - (address % size) === prefix.address;
+}
+
+/** False for prefixes of two families. */
+export function prefixesOverlap(a: IpPrefix, b: IpPrefix): boolean {
+  const [wide, narrow] = a.length <= b.length ? [a, b] : [b, a];
+  if (isIpv6(wide)) return isIpv6(narrow) && prefixContains(wide, narrow.address);
+  return !isIpv6(narrow) && ipv4PrefixContains(wide, narrow.address);
+}
+
+function isIpv6(prefix: IpPrefix): prefix is Ipv6Prefix {
+  return typeof prefix.address === 'bigint';
 }
 
 /** The `position`-th prefix of `length` inside `pool`, counted from 0. */
 export function prefixAt(pool: Ipv6Prefix, length: number, position: number): Ipv6Prefix {
   return { address: pool.address | (BigInt(position) << BigInt(128 - length)), length };
+}
+
+export function ipv4PrefixAt(pool: Ipv4Prefix, length: number, position: number): Ipv4Prefix {
+  return { address: pool.address + position * 2 ** (32 - length), length };
 }
 
 /** The inverse of {@link prefixAt}; `address` must be inside `pool`. */
@@ -157,7 +195,7 @@ export function positionOf(pool: Ipv6Prefix, length: number, address: Ipv6Addres
 }
 
 /** How many prefixes of `length` fit into `pool`. */
-export function positionCount(pool: Ipv6Prefix, length: number): number {
+export function positionCount(pool: IpPrefix, length: number): number {
   return 2 ** (length - pool.length);
 }
 

@@ -11,7 +11,16 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..');
 const target = join(root, 'src/dataplane/layout.gen.ts');
 
-const STRUCTS = ['tunnel', 'pool', 'config', 'client', 'source', 'budget', 'outcome_count'];
+const STRUCTS = [
+  'tunnel',
+  'tunnel_v4v6',
+  'pool',
+  'config',
+  'client',
+  'source',
+  'budget',
+  'outcome_count',
+];
 const ENUMS = [
   'limit',
   'encapsulation',
@@ -97,7 +106,7 @@ function enumText(type: BtfType): string[] {
 
 function structText(type: BtfType, types: BtfType[]): string[] {
   const fields = (type.members ?? [])
-    .filter(({ name }) => name !== 'reserved')
+    .filter(({ name }) => !name.startsWith('reserved'))
     .map((member) => {
       if (member.bits_offset % 8 !== 0)
         throw new Error(`${type.name}.${member.name} is a bit field`);

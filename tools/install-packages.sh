@@ -6,8 +6,8 @@
 #   tools/install-packages.sh fuzz    what fuzzing uses besides: the sanitizers of Debian's clang
 set -eu
 
-run="clang llvm bpftool libbpf-dev libbpf1 libc6-dev iproute2 procps"
-test="nftables conntrack iputils-ping curl ethtool tcpdump"
+run="nftables clang llvm bpftool libbpf-dev libbpf1 libc6-dev iproute2 procps"
+test="conntrack iputils-ping curl ethtool tcpdump"
 
 fuzz="libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev"
 

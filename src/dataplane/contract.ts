@@ -1,7 +1,7 @@
 // What is said to and by the data plane, as plain values: where a tunnel is attached, where pools
 // lead, what was counted. Types, and the values that hold when nothing is said.
 
-import type { Ipv4Address, Ipv4Endpoint, Ipv6Prefix } from '../address.ts';
+import type { Ipv4Address, Ipv4Endpoint, Ipv4Prefix, Ipv6Address, Ipv6Prefix } from '../address.ts';
 import type { OutcomeName } from './layout.gen.ts';
 
 /** How a tunnel's packets travel over IPv4: in UDP (RFC 5572, 4.5.2) or as protocol 41 (RFC 4213). */
@@ -20,6 +20,13 @@ export interface Attachment {
   readonly silentUntilHeard?: boolean;
 }
 
+/** Where the client of a tunnel for IPv4 over IPv6 (RFC 2473) is. */
+export interface AttachmentV4v6 {
+  readonly client: Ipv6Address;
+  /** The largest inner packet sent to this client, in octets; absent or 0: what the device carries. */
+  readonly mtu?: number;
+}
+
 /** Where a pool's positions lead: links to slots of tunnels, delegations to indices of owners. */
 export interface PoolMapping {
   readonly purpose: 'link' | 'delegation';
@@ -28,6 +35,20 @@ export interface PoolMapping {
   readonly positionLength: number;
   readonly firstIndex: number;
 }
+
+/**
+ * A pool of IPv4 addresses for the inside of v4v6 tunnels: positions lead to slots of v4v6 tunnels. Of
+ * a /30 the second address is the gateway's and the third the client's; a /32 is the client's, and the
+ * pool's first address everybody's gateway, so that nobody can have position 0.
+ */
+export interface Ipv4PoolMapping {
+  readonly purpose: 'ipv4-link';
+  readonly prefix: Ipv4Prefix;
+  readonly positionLength: 30 | 32;
+  readonly firstIndex: number;
+}
+
+export type AnyPoolMapping = PoolMapping | Ipv4PoolMapping;
 
 /** Counts since the slot's counters were last reset; inner octets, without the outer headers. */
 export interface TunnelCounters {
@@ -42,14 +63,17 @@ export interface TunnelCounters {
 
 /** All that the maps should say. */
 export interface DesiredState {
-  pools: readonly PoolMapping[];
+  pools: readonly AnyPoolMapping[];
   tunnels: Iterable<{ slot: number; attachment: Attachment }>;
   owners: Iterable<{ index: number; slot: number }>;
+  v4v6?: Iterable<{ readonly slot: number } & AttachmentV4v6>;
 }
 
 export interface Capacity {
   readonly tunnels: number;
   readonly owners: number;
+  /** Tunnels that carry IPv4 over IPv6. */
+  readonly v4v6?: number;
 }
 
 /** Packets a second of signalling that reach user space, bursts of twice that; 0: no limit. */
@@ -73,6 +97,10 @@ export interface AttachOptions {
   /** The interface with the IPv4 side. */
   readonly uplink: string;
   readonly localAddress: Ipv4Address;
+  /** This end of v4v6 tunnels, and where TSP over IPv6 is limited; absent: neither. */
+  readonly localAddress6?: Ipv6Address;
+  /** The interface with the IPv6 side; absent: the uplink. */
+  readonly uplink6?: string;
   readonly port: number;
   /** Name of the tunnel device. */
   readonly device: string;
@@ -93,6 +121,10 @@ export interface ProgramSettings {
   /** Octets of link layer before the network header. */
   readonly uplinkHeaderLength: number;
   readonly tunnelHeaderLength: number;
+  /** The IPv6 side; 0n and zeros: there is none. */
+  readonly localAddress6: Ipv6Address;
+  readonly uplink6Ifindex: number;
+  readonly uplink6HeaderLength: number;
   readonly signallingLimits: SignallingLimits;
 }
 

@@ -5,12 +5,15 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatIpv4, formatIpv6Prefix } from '../address.ts';
+import { formatIpv4, formatIpv6 } from '../address.ts';
 import {
+  type AnyPoolMapping,
   type Attachment,
+  type AttachmentV4v6,
   type AttachOptions,
   type Capacity,
   type DesiredState,
+  type Ipv4PoolMapping,
   type OutcomeCount,
   type PoolMapping,
   type ProgramSettings,
@@ -51,15 +54,13 @@ import {
   updateMapElement,
 } from './native.ts';
 import {
-  addTunnelRoute,
   bringUp,
   deleteInterface,
   enableForwarding,
   findInterface,
   type InterfaceState,
-  removeTunnelRoute,
-  tunnelRoutes,
 } from './network.ts';
+import { removeMasquerade } from './network4.ts';
 import {
   adoptMaps,
   loadOverMaps,
@@ -81,14 +82,23 @@ import {
   SMALLEST_MTU,
   samePool,
 } from './records.ts';
+import { syncTunnelRoutes, type TunnelRoutesOptions } from './tunnel-routes.ts';
+import { V4v6Records } from './v4v6-records.ts';
 
 export type * from './contract.ts';
 export { SIGNALLING_LIMITS } from './contract.ts';
 export type { OutcomeName } from './layout.gen.ts';
 
-/** IPv4 and UDP: what a tunnel adds to a packet at most. */
+/** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
-const LINK_PINS = { ingress: 'ingress_link', egress: 'egress_link' } as const;
+/** IPv6: what a tunnel adds to an IPv4 packet. */
+const OVERHEAD_V4V6 = 40;
+/** The second ingress is there when the IPv6 side has an interface of its own. */
+const LINK_PINS = {
+  ingress: 'ingress_link',
+  ingress6: 'ingress6_link',
+  egress: 'egress_link',
+} as const;
 const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
 
 interface SharedMemory {
@@ -97,6 +107,7 @@ interface SharedMemory {
   /** The same octets, for stores and loads of 64 bits that are never torn. */
   readonly words: BigUint64Array<ArrayBuffer>;
   readonly owners: Uint32Array<ArrayBuffer>;
+  readonly v4v6: V4v6Records;
   unmap(): void;
 }
 
@@ -105,17 +116,17 @@ interface SharedMemory {
  * and attachments that cannot be, throw RangeError; a kernel that refuses throws KernelError.
  */
 export class Dataplane {
-  /** Of owners perhaps a little more than was asked for. */
-  readonly capacity: Capacity;
+  /** Perhaps a little more than was asked for. */
+  readonly capacity: Required<Capacity>;
   readonly #pinDirectory: string;
   readonly #object: LoadedObject | undefined;
   readonly #maps: MapDescriptors;
   #memory: SharedMemory | undefined;
   #config: ConfigLayout;
   /** By entry of the `pools` map; the same length throughout. */
-  readonly #pools: (PoolMapping | undefined)[];
-  /** The tunnel device, once attached by this instance. */
-  #device: string | undefined;
+  readonly #pools: (AnyPoolMapping | undefined)[];
+  /** Once attached by this instance. */
+  #routes: TunnelRoutesOptions | undefined;
 
   private constructor(pinDirectory: string, maps: MapDescriptors, object?: LoadedObject) {
     this.#pinDirectory = pinDirectory;
@@ -124,6 +135,7 @@ export class Dataplane {
     this.capacity = {
       tunnels: mapInfo(maps.tunnels).maxEntries,
       owners: mapInfo(maps.owners).maxEntries * OWNERS_PER_BLOCK,
+      v4v6: mapInfo(maps.tunnels_v4v6).maxEntries,
     };
     this.#memory = shareMemory(maps, this.capacity);
     this.#config = readConfig(readElement(maps.config, 0, CONFIG_SIZE), 0);
@@ -149,7 +161,8 @@ export class Dataplane {
     return maps && new Dataplane(pinDirectory, maps);
   }
 
-  /** Takes everything away: links (traffic stops), maps, the device with its routes. In words. */
+  /** Takes everything away: links (traffic stops), maps, masquerading, the device with its routes. In
+   * words. */
   static uninstall(pinDirectory: string, device: string): string[] {
     const pins = [...Object.values(LINK_PINS), ...MAP_NAMES];
     const actions = removePins(pinDirectory, pins).map((path) => `removed ${path}`);
@@ -158,6 +171,7 @@ export class Dataplane {
     } catch {
       // The mount point of a bpffs, or not there: neither is in anybody's way.
     }
+    if (removeMasquerade(device)) actions.push(`stopped masquerading for ${device}`);
     if (findInterface(device)?.kind === 'tun') {
       deleteInterface(device);
       actions.push(`deleted device ${device}`);
@@ -171,18 +185,21 @@ export class Dataplane {
    * options. Fill the maps first (`reconcile`): packets flow from here on.
    */
   attach(options: AttachOptions): { upgraded: boolean; actions: string[] } {
-    const { uplink: uplinkName, localAddress, port, device, mtu } = options;
+    const { uplink: uplinkName, localAddress, localAddress6, port, device, mtu } = options;
     if (!this.#object) throw new Error('This data plane was opened for reading only');
-    const uplink = findInterface(uplinkName);
-    if (!uplink) throw new Error(`There is no interface ${uplinkName} to use as uplink`);
+    const uplink = requireUplink(uplinkName);
     if (mtu < SMALLEST_MTU || mtu + OVERHEAD > uplink.mtu)
       throw new RangeError(
         `A tunnel MTU of ${mtu} is outside ${SMALLEST_MTU} … ${uplink.mtu - OVERHEAD}, ` +
           `what ${uplinkName} (MTU ${uplink.mtu}) can carry`,
       );
+    const uplink6Name = options.uplink6 ?? uplinkName;
+    const uplink6 = uplink6Name === uplinkName ? uplink : requireUplink(uplink6Name);
 
-    const actions = options.manageSysctls === false ? [] : enableForwarding();
+    const manageSysctls = options.manageSysctls ?? true;
+    const actions = manageSysctls ? enableForwarding() : [];
     const tunnel = ensureTunnelDevice(device, mtu, actions);
+    const hasIpv6 = localAddress6 !== undefined;
     this.configure({
       localAddress,
       localPort: port,
@@ -190,23 +207,33 @@ export class Dataplane {
       tunnelIfindex: tunnel.index,
       uplinkHeaderLength: uplink.headerLength,
       tunnelHeaderLength: tunnel.headerLength,
+      localAddress6: localAddress6 ?? 0n,
+      uplink6Ifindex: hasIpv6 ? uplink6.index : 0,
+      uplink6HeaderLength: hasIpv6 ? uplink6.headerLength : 0,
       signallingLimits: options.signallingLimits ?? SIGNALLING_LIMITS,
     });
     actions.push(`tunnels end at ${formatIpv4(localAddress)}, UDP port ${port} and protocol 41`);
-    const ingress = this.#ensureLink('ingress', uplink.index, uplinkName, actions);
-    const egress = this.#ensureLink('egress', tunnel.index, device, actions);
-    this.#device = device;
-    this.#syncRoutes(actions);
-    return { upgraded: ingress && egress, actions };
+    if (hasIpv6) actions.push(`tunnels for IPv4 end at ${formatIpv6(localAddress6)}`);
+    const links = [this.#ensureLink('ingress', uplink.index, uplinkName, actions)];
+    if (hasIpv6 && uplink6.index !== uplink.index)
+      links.push(this.#ensureLink('ingress6', uplink6.index, uplink6Name, actions));
+    else removePins(this.#pinDirectory, [LINK_PINS.ingress6]);
+    links.push(this.#ensureLink('egress', tunnel.index, device, actions));
+    const mtu4 = Math.min(mtu, uplink6.mtu - OVERHEAD_V4V6);
+    this.#routes = { device, uplink6: uplink6Name, mtu4, manageSysctls };
+    actions.push(...syncTunnelRoutes(this.#routes, this.pools(), this.ipv4Pools()));
+    return { upgraded: links.every((replaced) => replaced), actions };
   }
 
   /** The programs' settings; `attach` calls this with what it finds. */
-  configure({ signallingLimits, ...settings }: ProgramSettings): void {
+  configure({ signallingLimits, localAddress6, ...settings }: ProgramSettings): void {
     const hashMultiplier = this.#config.hashMultiplier || randomBytes(8).readBigUInt64LE() | 1n;
     this.#writeConfig({
       ...this.#config,
       ...settings,
       ...costsOf(signallingLimits),
+      local6High: localAddress6 >> 64n,
+      local6Low: BigInt.asUintN(64, localAddress6),
       hashMultiplier,
     });
   }
@@ -222,13 +249,18 @@ export class Dataplane {
     return this.#object.programFd(name);
   }
 
-  /** The pools in the map. */
+  /** The IPv6 pools in the map. */
   pools(): PoolMapping[] {
-    return this.#pools.filter((pool) => pool !== undefined);
+    return this.#pools.filter((pool) => pool !== undefined && pool.purpose !== 'ipv4-link');
+  }
+
+  /** The pools for the inside of v4v6 tunnels. */
+  ipv4Pools(): Ipv4PoolMapping[] {
+    return this.#pools.filter((pool) => pool?.purpose === 'ipv4-link');
   }
 
   /** Replaces the pools, in the map and, when attached, in the kernel's routes to the device. */
-  setPools(pools: readonly PoolMapping[]): void {
+  setPools(pools: readonly AnyPoolMapping[]): void {
     checkPools(pools, this.capacity);
     // A pool that stays keeps its entry, so that its packets never find it missing.
     for (const [key, pool] of this.#pools.entries())
@@ -238,7 +270,7 @@ export class Dataplane {
         this.#writePool(this.#pools.indexOf(undefined), pool);
     const poolCount = this.#pools.findLastIndex((pool) => pool !== undefined) + 1;
     if (poolCount !== this.#config.poolCount) this.#writeConfig({ ...this.#config, poolCount });
-    if (this.#device !== undefined) this.#syncRoutes([]);
+    if (this.#routes) syncTunnelRoutes(this.#routes, this.pools(), this.ipv4Pools());
   }
 
   /**
@@ -291,6 +323,28 @@ export class Dataplane {
     return countersOf(record, Date.now(), Number(process.hrtime.bigint()) / 1e6);
   }
 
+  /** Attaches or moves a tunnel for IPv4 over IPv6; v4v6 slots are counted apart. Counters stay. */
+  putV4v6(
+    slot: number,
+    attachment: AttachmentV4v6,
+    options: { resetCounters?: boolean } = {},
+  ): void {
+    this.#shared().v4v6.put(slot, attachment, options);
+  }
+
+  removeV4v6(slot: number): void {
+    this.#shared().v4v6.remove(slot);
+  }
+
+  /** undefined: detached. */
+  attachmentV4v6(slot: number): AttachmentV4v6 | undefined {
+    return this.#shared().v4v6.attachment(slot);
+  }
+
+  countersV4v6(slot: number): TunnelCounters {
+    return this.#shared().v4v6.counters(slot);
+  }
+
   /** Every outcome, also those that never happened, in the order of layout.h. */
   outcomes(): OutcomeCount[] {
     const cpus = possibleCpuCount();
@@ -308,7 +362,7 @@ export class Dataplane {
 
   /**
    * Makes the maps say what is desired, by the fewest writes: what is right already is not touched.
-   * Counts tunnels; throws RangeError, having changed nothing but perhaps pools, when anything
+   * Counts tunnels of every kind; throws RangeError, having changed nothing but perhaps pools, when anything
    * desired is impossible.
    */
   reconcile(desired: DesiredState): { put: number; removed: number; kept: number } {
@@ -325,9 +379,15 @@ export class Dataplane {
       owners[index] = slot + 1;
     }
 
+    const { words, tunnels, owners: owned, v4v6 } = this.#shared();
+    const wantedV4v6 = new Map<number, AttachmentV4v6>();
+    for (const { slot, ...attachment } of desired.v4v6 ?? []) {
+      v4v6.check(slot, attachment);
+      wantedV4v6.set(slot, attachment);
+    }
+
     this.setPools(desired.pools);
-    const result = { put: 0, removed: 0, kept: 0 };
-    const { words, tunnels, owners: owned } = this.#shared();
+    const result = v4v6.reconcile(wantedV4v6);
     for (let slot = 0; slot < this.capacity.tunnels; slot++) {
       if (words[(slot * TUNNEL_SIZE) / 8] === 0n || wanted.has(slot)) continue;
       this.remove(slot);
@@ -380,7 +440,7 @@ export class Dataplane {
 
   /** An entry is out of use while it is neither the old nor the new pool: a map's values are copied
    * octet by octet under the eyes of the programs. */
-  #writePool(key: number, pool: PoolMapping | undefined): void {
+  #writePool(key: number, pool: AnyPoolMapping | undefined): void {
     const view = new DataView(new ArrayBuffer(POOL_SIZE));
     const value = new Uint8Array(view.buffer);
     if (pool) writePool(view, 0, poolLayoutOf(pool));
@@ -394,12 +454,13 @@ export class Dataplane {
 
   /** Whether a link was there and got the program of today. */
   #ensureLink(
-    direction: 'ingress' | 'egress',
+    which: keyof typeof LINK_PINS,
     index: number,
     name: string,
     actions: string[],
   ): boolean {
-    const path = join(this.#pinDirectory, LINK_PINS[direction]);
+    const path = join(this.#pinDirectory, LINK_PINS[which]);
+    const direction = which === 'egress' ? 'egress' : 'ingress';
     const program = this.programFd(`tunnel_${direction}`);
     const existing = openPinned(path);
     try {
@@ -417,24 +478,6 @@ export class Dataplane {
     actions.push(`attached the ${direction} program to ${name}`);
     return false;
   }
-
-  #syncRoutes(actions: string[]): void {
-    const device = this.#device;
-    if (device === undefined) return;
-    const present = tunnelRoutes(device);
-    const pools = this.pools();
-    const wanted = pools.map(({ prefix }) => formatIpv6Prefix(prefix));
-    for (const { prefix } of pools) {
-      if (present.includes(formatIpv6Prefix(prefix))) continue;
-      addTunnelRoute(device, prefix);
-      actions.push(`routed ${formatIpv6Prefix(prefix)} to ${device}`);
-    }
-    for (const prefix of present) {
-      if (wanted.includes(prefix)) continue;
-      removeTunnelRoute(device, prefix);
-      actions.push(`removed the route of ${prefix} to ${device}`);
-    }
-  }
 }
 
 function readElement(fd: number, key: number, octets: number): DataView<ArrayBuffer> {
@@ -443,14 +486,23 @@ function readElement(fd: number, key: number, octets: number): DataView<ArrayBuf
   return new DataView(value.buffer);
 }
 
+function requireUplink(name: string): InterfaceState {
+  const uplink = findInterface(name);
+  if (!uplink) throw new Error(`There is no interface ${name} to use as uplink`);
+  return uplink;
+}
+
 function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
   const tunnels = mapMemory(maps.tunnels, capacity.tunnels * TUNNEL_SIZE);
   const owners = mapMemory(maps.owners, capacity.owners * OWNER_SIZE);
+  const v4v6 = new V4v6Records(maps.tunnels_v4v6);
   return {
     tunnels: new DataView(tunnels.buffer),
     words: new BigUint64Array(tunnels.buffer),
     owners: new Uint32Array(owners.buffer),
+    v4v6,
     unmap() {
+      v4v6.unmap();
       tunnels.unmap();
       owners.unmap();
     },

@@ -3,10 +3,12 @@
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1; // the host's byte order
 
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 export const MAX_POOLS = 16;
 export const OWNERS_PER_BLOCK = 16;
 export const GATEWAY_INTERFACE_ID = 1;
+export const IPV4_GATEWAY_HOST = 1;
+export const IPV4_CLIENT_HOST = 2;
 export const TICK_SHIFT = 27;
 export const SOURCES_BITS = 19;
 export const SOURCE_PREFIXES_BITS = 16;
@@ -23,6 +25,7 @@ export const TUNNEL_SILENT_UNTIL_HEARD = 1;
 export const POOL_NONE = 0;
 export const POOL_LINK = 1;
 export const POOL_DELEGATION = 2;
+export const POOL_IPV4_LINK = 3;
 
 export const SHARE_STRANGERS = 0;
 export const SHARE_KNOWN = 1;
@@ -57,7 +60,7 @@ export const OUTCOME_NAMES = [
   'out_sent_around',
   'out_too_big',
   'out_too_big_quiet',
-  'out_not_unicast_ipv6',
+  'out_not_unicast',
   'out_outside_pools',
   'out_undelegated',
   'out_detached',
@@ -130,6 +133,67 @@ export function writeTunnel(view: DataView, at: number, value: TunnelLayout): vo
   view.setUint16(at + 62, value.flags, LITTLE);
 }
 
+export const TUNNEL_V4V6_SIZE = 64;
+
+export const TUNNEL_V4V6_OFFSET = {
+  version: 0,
+  mtu: 4,
+  lastTooBig: 6,
+  clientHigh: 8,
+  clientLow: 16,
+  inPackets: 24,
+  inBytes: 32,
+  outPackets: 40,
+  outBytes: 48,
+  inLastSeen: 56,
+  outLastSeen: 60,
+} as const;
+
+export interface TunnelV4v6Layout {
+  version: number;
+  mtu: number;
+  lastTooBig: number;
+  clientHigh: bigint;
+  clientLow: bigint;
+  inPackets: bigint;
+  inBytes: bigint;
+  outPackets: bigint;
+  outBytes: bigint;
+  inLastSeen: number;
+  outLastSeen: number;
+}
+
+export function readTunnelV4v6(view: DataView, at: number): TunnelV4v6Layout {
+  return {
+    version: view.getUint32(at + 0, LITTLE),
+    mtu: view.getUint16(at + 4, LITTLE),
+    lastTooBig: view.getUint16(at + 6, LITTLE),
+    clientHigh: view.getBigUint64(at + 8, LITTLE),
+    clientLow: view.getBigUint64(at + 16, LITTLE),
+    inPackets: view.getBigUint64(at + 24, LITTLE),
+    inBytes: view.getBigUint64(at + 32, LITTLE),
+    outPackets: view.getBigUint64(at + 40, LITTLE),
+    outBytes: view.getBigUint64(at + 48, LITTLE),
+    inLastSeen: view.getUint32(at + 56, LITTLE),
+    outLastSeen: view.getUint32(at + 60, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeTunnelV4v6(view: DataView, at: number, value: TunnelV4v6Layout): void {
+  view.setUint32(at + 0, value.version, LITTLE);
+  view.setUint16(at + 4, value.mtu, LITTLE);
+  view.setUint16(at + 6, value.lastTooBig, LITTLE);
+  view.setBigUint64(at + 8, value.clientHigh, LITTLE);
+  view.setBigUint64(at + 16, value.clientLow, LITTLE);
+  view.setBigUint64(at + 24, value.inPackets, LITTLE);
+  view.setBigUint64(at + 32, value.inBytes, LITTLE);
+  view.setBigUint64(at + 40, value.outPackets, LITTLE);
+  view.setBigUint64(at + 48, value.outBytes, LITTLE);
+  view.setUint32(at + 56, value.inLastSeen, LITTLE);
+  view.setUint32(at + 60, value.outLastSeen, LITTLE);
+}
+
 export const POOL_SIZE = 16;
 
 export const POOL_OFFSET = {
@@ -167,7 +231,7 @@ export function writePool(view: DataView, at: number, value: PoolLayout): void {
   view.setUint8(at + 14, value.kind);
 }
 
-export const CONFIG_SIZE = 48;
+export const CONFIG_SIZE = 72;
 
 export const CONFIG_OFFSET = {
   layoutVersion: 0,
@@ -178,11 +242,15 @@ export const CONFIG_OFFSET = {
   poolCount: 18,
   uplinkHeaderLength: 19,
   tunnelHeaderLength: 20,
+  uplink6HeaderLength: 21,
   addressCost: 24,
   prefixCost: 28,
   strangerCost: 32,
   knownCost: 36,
   hashMultiplier: 40,
+  local6High: 48,
+  local6Low: 56,
+  uplink6Ifindex: 64,
 } as const;
 
 export interface ConfigLayout {
@@ -194,11 +262,15 @@ export interface ConfigLayout {
   poolCount: number;
   uplinkHeaderLength: number;
   tunnelHeaderLength: number;
+  uplink6HeaderLength: number;
   addressCost: number;
   prefixCost: number;
   strangerCost: number;
   knownCost: number;
   hashMultiplier: bigint;
+  local6High: bigint;
+  local6Low: bigint;
+  uplink6Ifindex: number;
 }
 
 export function readConfig(view: DataView, at: number): ConfigLayout {
@@ -211,11 +283,15 @@ export function readConfig(view: DataView, at: number): ConfigLayout {
     poolCount: view.getUint8(at + 18),
     uplinkHeaderLength: view.getUint8(at + 19),
     tunnelHeaderLength: view.getUint8(at + 20),
+    uplink6HeaderLength: view.getUint8(at + 21),
     addressCost: view.getUint32(at + 24, LITTLE),
     prefixCost: view.getUint32(at + 28, LITTLE),
     strangerCost: view.getUint32(at + 32, LITTLE),
     knownCost: view.getUint32(at + 36, LITTLE),
     hashMultiplier: view.getBigUint64(at + 40, LITTLE),
+    local6High: view.getBigUint64(at + 48, LITTLE),
+    local6Low: view.getBigUint64(at + 56, LITTLE),
+    uplink6Ifindex: view.getUint32(at + 64, LITTLE),
   };
 }
 
@@ -229,33 +305,45 @@ export function writeConfig(view: DataView, at: number, value: ConfigLayout): vo
   view.setUint8(at + 18, value.poolCount);
   view.setUint8(at + 19, value.uplinkHeaderLength);
   view.setUint8(at + 20, value.tunnelHeaderLength);
+  view.setUint8(at + 21, value.uplink6HeaderLength);
   view.setUint32(at + 24, value.addressCost, LITTLE);
   view.setUint32(at + 28, value.prefixCost, LITTLE);
   view.setUint32(at + 32, value.strangerCost, LITTLE);
   view.setUint32(at + 36, value.knownCost, LITTLE);
   view.setBigUint64(at + 40, value.hashMultiplier, LITTLE);
+  view.setBigUint64(at + 48, value.local6High, LITTLE);
+  view.setBigUint64(at + 56, value.local6Low, LITTLE);
+  view.setUint32(at + 64, value.uplink6Ifindex, LITTLE);
 }
 
-export const CLIENT_SIZE = 72;
+export const CLIENT_SIZE = 104;
 
 export const CLIENT_OFFSET = {
   server: 0,
-  inPackets: 8,
-  inBytes: 16,
-  outPackets: 24,
-  outBytes: 32,
-  droppedPackets: 40,
-  inLastSeen: 48,
-  localAddress: 52,
-  uplinkIfindex: 56,
-  tunnelIfindex: 60,
-  localPort: 64,
-  uplinkHeaderLength: 66,
-  tunnelHeaderLength: 67,
+  server6High: 8,
+  server6Low: 16,
+  local6High: 24,
+  local6Low: 32,
+  inPackets: 40,
+  inBytes: 48,
+  outPackets: 56,
+  outBytes: 64,
+  droppedPackets: 72,
+  inLastSeen: 80,
+  localAddress: 84,
+  uplinkIfindex: 88,
+  tunnelIfindex: 92,
+  localPort: 96,
+  uplinkHeaderLength: 98,
+  tunnelHeaderLength: 99,
 } as const;
 
 export interface ClientLayout {
   server: bigint;
+  server6High: bigint;
+  server6Low: bigint;
+  local6High: bigint;
+  local6Low: bigint;
   inPackets: bigint;
   inBytes: bigint;
   outPackets: bigint;
@@ -273,36 +361,44 @@ export interface ClientLayout {
 export function readClient(view: DataView, at: number): ClientLayout {
   return {
     server: view.getBigUint64(at + 0, LITTLE),
-    inPackets: view.getBigUint64(at + 8, LITTLE),
-    inBytes: view.getBigUint64(at + 16, LITTLE),
-    outPackets: view.getBigUint64(at + 24, LITTLE),
-    outBytes: view.getBigUint64(at + 32, LITTLE),
-    droppedPackets: view.getBigUint64(at + 40, LITTLE),
-    inLastSeen: view.getUint32(at + 48, LITTLE),
-    localAddress: view.getUint32(at + 52, LITTLE),
-    uplinkIfindex: view.getUint32(at + 56, LITTLE),
-    tunnelIfindex: view.getUint32(at + 60, LITTLE),
-    localPort: view.getUint16(at + 64, LITTLE),
-    uplinkHeaderLength: view.getUint8(at + 66),
-    tunnelHeaderLength: view.getUint8(at + 67),
+    server6High: view.getBigUint64(at + 8, LITTLE),
+    server6Low: view.getBigUint64(at + 16, LITTLE),
+    local6High: view.getBigUint64(at + 24, LITTLE),
+    local6Low: view.getBigUint64(at + 32, LITTLE),
+    inPackets: view.getBigUint64(at + 40, LITTLE),
+    inBytes: view.getBigUint64(at + 48, LITTLE),
+    outPackets: view.getBigUint64(at + 56, LITTLE),
+    outBytes: view.getBigUint64(at + 64, LITTLE),
+    droppedPackets: view.getBigUint64(at + 72, LITTLE),
+    inLastSeen: view.getUint32(at + 80, LITTLE),
+    localAddress: view.getUint32(at + 84, LITTLE),
+    uplinkIfindex: view.getUint32(at + 88, LITTLE),
+    tunnelIfindex: view.getUint32(at + 92, LITTLE),
+    localPort: view.getUint16(at + 96, LITTLE),
+    uplinkHeaderLength: view.getUint8(at + 98),
+    tunnelHeaderLength: view.getUint8(at + 99),
   };
 }
 
 /** Leaves reserved octets as they are. */
 export function writeClient(view: DataView, at: number, value: ClientLayout): void {
   view.setBigUint64(at + 0, value.server, LITTLE);
-  view.setBigUint64(at + 8, value.inPackets, LITTLE);
-  view.setBigUint64(at + 16, value.inBytes, LITTLE);
-  view.setBigUint64(at + 24, value.outPackets, LITTLE);
-  view.setBigUint64(at + 32, value.outBytes, LITTLE);
-  view.setBigUint64(at + 40, value.droppedPackets, LITTLE);
-  view.setUint32(at + 48, value.inLastSeen, LITTLE);
-  view.setUint32(at + 52, value.localAddress, LITTLE);
-  view.setUint32(at + 56, value.uplinkIfindex, LITTLE);
-  view.setUint32(at + 60, value.tunnelIfindex, LITTLE);
-  view.setUint16(at + 64, value.localPort, LITTLE);
-  view.setUint8(at + 66, value.uplinkHeaderLength);
-  view.setUint8(at + 67, value.tunnelHeaderLength);
+  view.setBigUint64(at + 8, value.server6High, LITTLE);
+  view.setBigUint64(at + 16, value.server6Low, LITTLE);
+  view.setBigUint64(at + 24, value.local6High, LITTLE);
+  view.setBigUint64(at + 32, value.local6Low, LITTLE);
+  view.setBigUint64(at + 40, value.inPackets, LITTLE);
+  view.setBigUint64(at + 48, value.inBytes, LITTLE);
+  view.setBigUint64(at + 56, value.outPackets, LITTLE);
+  view.setBigUint64(at + 64, value.outBytes, LITTLE);
+  view.setBigUint64(at + 72, value.droppedPackets, LITTLE);
+  view.setUint32(at + 80, value.inLastSeen, LITTLE);
+  view.setUint32(at + 84, value.localAddress, LITTLE);
+  view.setUint32(at + 88, value.uplinkIfindex, LITTLE);
+  view.setUint32(at + 92, value.tunnelIfindex, LITTLE);
+  view.setUint16(at + 96, value.localPort, LITTLE);
+  view.setUint8(at + 98, value.uplinkHeaderLength);
+  view.setUint8(at + 99, value.tunnelHeaderLength);
 }
 
 export const SOURCE_SIZE = 16;

@@ -1,12 +1,12 @@
 // The only foreign functions of the project: libbpf, and the few system calls for which Node has no
-// door (mmap of maps, mounting bpffs, TUN devices, raw ICMPv6). Thin on purpose: file descriptors in,
+// door (mmap of maps, mounting bpffs, TUN devices, raw ICMP). Thin on purpose: file descriptors in,
 // file descriptors out, a KernelError when the kernel says no. It must not know what the maps mean.
 
 import { closeSync, existsSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorMessage } from 'node:util';
 import koffi from 'koffi';
-import type { Ipv6Address } from '../address.ts';
+import type { IpAddress } from '../address.ts';
 
 /** The kernel, or libbpf, refused. The message says at which step, why, and what may help. */
 export class KernelError extends Error {
@@ -218,27 +218,31 @@ export function openTun(name: string, persistent: boolean): number {
   return fd;
 }
 
-/** A raw ICMPv6 socket that sends from `source` and receives nothing. */
-export function openIcmpv6(source: Ipv6Address): number {
+/** A raw ICMP or ICMPv6 socket that sends from `source` and receives nothing. */
+export function openIcmp(source: IpAddress): number {
   const { libc } = libraries();
-  const [inet6, rawCloseOnExec, icmpv6, filterOption] = [10, 0x80003, 58, 1];
-  const fd: number = libc.socket(inet6, rawCloseOnExec, icmpv6);
-  if (fd < 0) throw new KernelError('Opening an ICMPv6 socket', koffi.errno(), permissionHint());
-  const blockAll = new Uint8Array(32).fill(0xff);
+  const [inet, inet6, rawCloseOnExec, icmp, icmpv6, rawLevel, filterOption] = [
+    2, 10, 0x80003, 1, 58, 255, 1,
+  ];
+  const isIpv4 = typeof source === 'number';
+  const fd: number = libc.socket(isIpv4 ? inet : inet6, rawCloseOnExec, isIpv4 ? icmp : icmpv6);
+  if (fd < 0) throw new KernelError('Opening an ICMP socket', koffi.errno(), permissionHint());
+  const blockAll = new Uint8Array(isIpv4 ? 4 : 32).fill(0xff);
+  const level = isIpv4 ? rawLevel : icmpv6;
   const address = socketAddress(source);
   if (
-    libc.setsockopt(fd, icmpv6, filterOption, blockAll, blockAll.length) < 0 ||
+    libc.setsockopt(fd, level, filterOption, blockAll, blockAll.length) < 0 ||
     libc.bind(fd, address, address.length) < 0
   ) {
     const errno = koffi.errno();
     closeSync(fd);
-    throw new KernelError('Preparing an ICMPv6 socket', errno);
+    throw new KernelError('Preparing an ICMP socket', errno);
   }
   return fd;
 }
 
-/** `message` is from the type on; the kernel fills in the checksum. Returns 0 or an errno. */
-export function sendIcmpv6(fd: number, destination: Ipv6Address, message: Uint8Array): number {
+/** `message` is from the type on; of ICMPv6 the kernel fills in the checksum. Returns 0 or an errno. */
+export function sendIcmp(fd: number, destination: IpAddress, message: Uint8Array): number {
   const address = socketAddress(destination);
   const sent = libraries().libc.sendto(fd, message, message.length, 0, address, address.length);
   return sent < 0 ? koffi.errno() : 0;
@@ -248,10 +252,17 @@ export function close(fd: number): void {
   closeSync(fd);
 }
 
-function socketAddress(address: Ipv6Address): Uint8Array {
-  const bytes = new Uint8Array(28); // struct sockaddr_in6: family, port, flow, address, scope
+/** struct sockaddr_in: family, port, address; struct sockaddr_in6: family, port, flow, address, scope. */
+function socketAddress(address: IpAddress): Uint8Array {
+  if (typeof address === 'number') {
+    const bytes = new Uint8Array(16);
+    new Uint16Array(bytes.buffer)[0] = 2;
+    new DataView(bytes.buffer).setUint32(4, address);
+    return bytes;
+  }
+  const bytes = new Uint8Array(28);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, 10, true);
+  new Uint16Array(bytes.buffer)[0] = 10;
   view.setBigUint64(8, address >> 64n);
   view.setBigUint64(16, BigInt.asUintN(64, address));
   return bytes;

@@ -1,9 +1,9 @@
-// Interfaces, addresses, routes and network settings of the namespace that the process runs in, by
-// way of iproute2 and /proc/sys. It must not know tunnels, pools or maps.
+// Interfaces, and what IPv6 needs of addresses, routes and network settings, of the namespace that the
+// process runs in, by way of iproute2 and /proc/sys. It must not know tunnels, pools or maps.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { formatIpv4, formatIpv6Prefix, type Ipv4Address, type Ipv6Prefix } from '../address.ts';
+import { formatIp, formatIpv6Prefix, type IpAddress, type Ipv6Prefix } from '../address.ts';
 
 /** The only neighbour on a tunnel device: routes by way of it need one neighbour entry, not one for
  * each destination. Nobody answers to it; the device has no link layer to ask on. */
@@ -64,10 +64,10 @@ export function deleteInterface(device: string): void {
   ip('link', 'delete', 'dev', device);
 }
 
-/** The interface that packets to an IPv4 destination leave by; undefined when there is no route. */
-export function uplinkTowards(destination: Ipv4Address): string | undefined {
+/** The interface that packets to a destination leave by; undefined when there is no route. */
+export function uplinkTowards(destination: IpAddress): string | undefined {
   try {
-    const text = ip('-json', '-4', 'route', 'get', formatIpv4(destination));
+    const text = ip('-json', 'route', 'get', formatIp(destination));
     return (JSON.parse(text) as { dev?: string }[])[0]?.dev;
   } catch {
     return undefined;
@@ -130,8 +130,8 @@ export function enableForwarding(): string[] {
   return [...actions, 'enabled IPv6 forwarding (net.ipv6.conf.all.forwarding=1)'];
 }
 
-/** Throws with iproute2's own words. */
-function ip(...words: string[]): string {
+/** Runs iproute2's command. Throws with its own words. */
+export function ip(...words: string[]): string {
   try {
     return execFileSync('ip', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   } catch (error) {

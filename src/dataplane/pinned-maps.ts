@@ -16,6 +16,7 @@ import {
   POOL_SIZE,
   readConfig,
   TUNNEL_SIZE,
+  TUNNEL_V4V6_SIZE,
 } from './layout.gen.ts';
 import {
   type LoadedObject,
@@ -30,7 +31,14 @@ import {
   updateMapElement,
 } from './native.ts';
 
-export const MAP_NAMES = ['tunnels', 'owners', 'pools', 'config', 'outcomes'] as const;
+export const MAP_NAMES = [
+  'tunnels',
+  'tunnels_v4v6',
+  'owners',
+  'pools',
+  'config',
+  'outcomes',
+] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 
 /** Descriptors of every map; whoever has them closes them. */
@@ -41,6 +49,7 @@ export const OWNER_SIZE = 4;
 
 const VALUE_SIZES: Record<MapName, number> = {
   tunnels: TUNNEL_SIZE,
+  tunnels_v4v6: TUNNEL_V4V6_SIZE,
   owners: OWNERS_PER_BLOCK * OWNER_SIZE,
   pools: POOL_SIZE,
   config: CONFIG_SIZE,
@@ -83,6 +92,7 @@ export function loadOverMaps(
   const pinned = adoptMaps(directory);
   const sizes: Partial<Record<MapName, number>> = {
     tunnels: capacity.tunnels,
+    tunnels_v4v6: Math.max(1, capacity.v4v6 ?? 0), // no map is empty
     owners: Math.ceil(capacity.owners / OWNERS_PER_BLOCK),
   };
   const choices: Record<string, MapChoice> = {};

@@ -1,18 +1,12 @@
 // What the maps' values mean: between attachments, pools and counters on one side and the layout's
 // numbers on the other. Pure; it must not know maps, files or the kernel.
 
-import {
-  formatIpv6Prefix,
-  type Ipv4Endpoint,
-  type Ipv6Prefix,
-  positionCount,
-  prefixesOverlap,
-} from '../address.ts';
+import { formatPrefix, type Ipv4Endpoint, positionCount, prefixesOverlap } from '../address.ts';
 import type {
+  AnyPoolMapping,
   Attachment,
   Capacity,
   Encapsulation,
-  PoolMapping,
   SignallingLimits,
   TunnelCounters,
 } from './contract.ts';
@@ -25,6 +19,7 @@ import {
   GATEWAY_INTERFACE_ID,
   MAX_POOLS,
   POOL_DELEGATION,
+  POOL_IPV4_LINK,
   POOL_LINK,
   type PoolLayout,
   TICK_SHIFT,
@@ -56,8 +51,7 @@ export function recordOf(
   const { encapsulation, client, interfaceId, mtu, silentUntilHeard } = attachment;
   if ((encapsulation === 'v6v4') !== (client.port === 0))
     throw new RangeError(`Port ${client.port} does not go with ${encapsulation}`);
-  if (mtu !== 0 && (mtu < SMALLEST_MTU || mtu > LARGEST_MTU))
-    throw new RangeError(`A tunnel's MTU is 0 or ${SMALLEST_MTU} … ${LARGEST_MTU}, not ${mtu}`);
+  checkMtu(mtu);
   if (interfaceId === BigInt(GATEWAY_INTERFACE_ID))
     throw new RangeError('The interface identifier is the gateway’s');
   return {
@@ -66,6 +60,12 @@ export function recordOf(
     mtu,
     flags: silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0,
   };
+}
+
+/** Throws RangeError for what no record may say. */
+export function checkMtu(mtu: number): void {
+  if (mtu !== 0 && !(mtu >= SMALLEST_MTU && mtu <= LARGEST_MTU))
+    throw new RangeError(`A tunnel's MTU is 0 or ${SMALLEST_MTU} … ${LARGEST_MTU}, not ${mtu}`);
 }
 
 /** undefined: detached. */
@@ -86,7 +86,7 @@ export function attachmentOf(record: TunnelLayout): Attachment | undefined {
 }
 
 export function countersOf(
-  record: TunnelLayout,
+  record: Omit<TunnelCounters, `${string}Ms`> & { inLastSeen: number; outLastSeen: number },
   nowMs: number,
   monotonicMs: number,
 ): TunnelCounters {
@@ -121,29 +121,49 @@ export function costsOf(
   };
 }
 
-export function poolLayoutOf(pool: PoolMapping): PoolLayout {
+const POOL_KINDS = {
+  link: POOL_LINK,
+  delegation: POOL_DELEGATION,
+  'ipv4-link': POOL_IPV4_LINK,
+} as const;
+
+export function poolLayoutOf(pool: AnyPoolMapping): PoolLayout {
+  const { purpose, prefix, firstIndex, positionLength } = pool;
   return {
-    network: pool.prefix.address >> 64n,
-    firstIndex: pool.firstIndex,
-    prefixLength: pool.prefix.length,
-    positionLength: pool.positionLength,
-    kind: pool.purpose === 'link' ? POOL_LINK : POOL_DELEGATION,
+    network:
+      purpose === 'ipv4-link' ? BigInt(prefix.address) << 32n : BigInt(prefix.address) >> 64n,
+    firstIndex,
+    prefixLength: prefix.length,
+    positionLength,
+    kind: POOL_KINDS[purpose],
   };
 }
 
 /** undefined: an unused entry. */
-export function poolMappingOf(layout: PoolLayout): PoolMapping | undefined {
-  if (layout.kind !== POOL_LINK && layout.kind !== POOL_DELEGATION) return undefined;
-  const prefix: Ipv6Prefix = { address: layout.network << 64n, length: layout.prefixLength };
-  return {
-    purpose: layout.kind === POOL_LINK ? 'link' : 'delegation',
-    prefix,
-    positionLength: layout.positionLength,
-    firstIndex: layout.firstIndex,
-  };
+export function poolMappingOf(layout: PoolLayout): AnyPoolMapping | undefined {
+  const { network, prefixLength: length, positionLength, firstIndex, kind } = layout;
+  switch (kind) {
+    case POOL_LINK:
+    case POOL_DELEGATION:
+      return {
+        purpose: kind === POOL_LINK ? 'link' : 'delegation',
+        prefix: { address: network << 64n, length },
+        positionLength,
+        firstIndex,
+      };
+    case POOL_IPV4_LINK:
+      return {
+        purpose: 'ipv4-link',
+        prefix: { address: Number(network >> 32n), length },
+        positionLength: positionLength === 30 ? 30 : 32,
+        firstIndex,
+      };
+    default:
+      return undefined;
+  }
 }
 
-export function samePool(a: PoolMapping, b: PoolMapping): boolean {
+export function samePool(a: AnyPoolMapping, b: AnyPoolMapping): boolean {
   return (
     a.purpose === b.purpose &&
     a.prefix.address === b.prefix.address &&
@@ -154,27 +174,44 @@ export function samePool(a: PoolMapping, b: PoolMapping): boolean {
 }
 
 /** Throws RangeError for pools that the kernel's lookup could not keep apart or would overrun. */
-export function checkPools(pools: readonly PoolMapping[], capacity: Capacity): void {
+export function checkPools(pools: readonly AnyPoolMapping[], capacity: Required<Capacity>): void {
   if (pools.length > MAX_POOLS)
     throw new RangeError(`${pools.length} pools are more than the ${MAX_POOLS} there is room for`);
   for (const [index, pool] of pools.entries()) {
-    const { purpose, prefix, positionLength, firstIndex } = pool;
-    const name = `${purpose} pool ${formatIpv6Prefix(prefix)}`;
-    if (prefix.length < 1 || positionLength > 64 || positionLength < prefix.length)
-      throw new RangeError(`The ${name} cannot have positions of /${positionLength}`);
-    if (purpose === 'link' && positionLength !== 64)
-      throw new RangeError(`The ${name}: every link is a /64`);
-    const last = firstIndex + positionCount(prefix, positionLength);
-    const room = purpose === 'link' ? capacity.tunnels : capacity.owners;
-    if (firstIndex < 0 || last > room)
-      throw new RangeError(`The ${name} ends at index ${last}, beyond the capacity of ${room}`);
+    const { purpose, firstIndex } = pool;
+    const name = `${purpose} pool ${formatPrefix(pool.prefix)}`;
+    checkPositions(pool, name);
+    const last = lastIndex(pool);
+    const room = {
+      link: capacity.tunnels,
+      delegation: capacity.owners,
+      'ipv4-link': capacity.v4v6,
+    };
+    if (firstIndex < 0 || last > room[purpose])
+      throw new RangeError(
+        `The ${name} ends at index ${last}, beyond the capacity of ${room[purpose]}`,
+      );
     for (const other of pools.slice(index + 1)) {
-      const otherName = formatIpv6Prefix(other.prefix);
-      if (prefixesOverlap(prefix, other.prefix))
+      const otherName = formatPrefix(other.prefix);
+      if (prefixesOverlap(pool.prefix, other.prefix))
         throw new RangeError(`The ${name} overlaps ${otherName}`);
-      const otherLast = other.firstIndex + positionCount(other.prefix, other.positionLength);
-      if (purpose === other.purpose && firstIndex < otherLast && other.firstIndex < last)
+      if (purpose === other.purpose && firstIndex < lastIndex(other) && other.firstIndex < last)
         throw new RangeError(`The ${name} shares indices with ${otherName}`);
     }
   }
+}
+
+function checkPositions(pool: AnyPoolMapping, name: string): void {
+  const { purpose, prefix, positionLength } = pool;
+  const longest = purpose === 'ipv4-link' ? 32 : 64;
+  if (prefix.length < 1 || positionLength > longest || positionLength < prefix.length)
+    throw new RangeError(`The ${name} cannot have positions of /${positionLength}`);
+  if (purpose === 'link' && positionLength !== 64)
+    throw new RangeError(`The ${name}: every link is a /64`);
+  if (purpose === 'ipv4-link' && positionLength !== 30 && positionLength !== 32)
+    throw new RangeError(`The ${name}: every link is a /30 or a /32`);
+}
+
+function lastIndex({ firstIndex, prefix, positionLength }: AnyPoolMapping): number {
+  return firstIndex + positionCount(prefix, positionLength);
 }

@@ -1,11 +1,13 @@
 // The client's end of a tunnel: a TUN device whose packets the kernel programs carry to and from the
-// server, and the addresses and routes that make it the way to IPv6. Everything but routes on other
-// interfaces vanishes with the process. It must not know TSP.
+// server, and the addresses and routes that make it the way to IPv6, or to IPv4. Everything but routes
+// on other interfaces vanishes with the process. It must not know TSP.
 
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  formatIpv4,
+  formatIp,
+  type IpAddress,
+  type Ipv4Address,
   type Ipv4Endpoint,
   type Ipv6Address,
   type Ipv6Prefix,
@@ -18,9 +20,9 @@ import {
   type LoadedObject,
   loadObject,
   mapMemory,
-  openIcmpv6,
+  openIcmp,
   openTun,
-  sendIcmpv6,
+  sendIcmp,
 } from './native.ts';
 import {
   addAddress,
@@ -33,11 +35,19 @@ import {
   removeUnreachableRoute,
   uplinkTowards,
 } from './network.ts';
+import { addAddress4, addDefaultRoute4 } from './network4.ts';
 import { endpointValue, tickToUnixMs } from './records.ts';
 
-export interface TunnelDeviceOptions {
+interface AnyDeviceOptions {
   /** Name of the device, such as `tb6`; must not exist. */
   readonly name: string;
+  readonly mtu: number;
+  /** Of the default route by way of the tunnel; absent: no default route. */
+  readonly defaultRouteMetric?: number;
+}
+
+/** For IPv6 over IPv4. */
+export interface Ipv6DeviceOptions extends AnyDeviceOptions {
   readonly encapsulation: Encapsulation;
   /** `port` is 0 for v6v4. */
   readonly server: Ipv4Endpoint;
@@ -46,9 +56,6 @@ export interface TunnelDeviceOptions {
   readonly local: Ipv4Endpoint;
   /** The client's address in its link. */
   readonly address: Ipv6Address;
-  readonly mtu: number;
-  /** Of the default route by way of the tunnel; absent: no default route. */
-  readonly defaultRouteMetric?: number;
   readonly delegated?: {
     readonly prefix: Ipv6Prefix;
     /** Gets ::1 of the prefix's first /64; absent: the whole prefix is unreachable from here. */
@@ -56,16 +63,30 @@ export interface TunnelDeviceOptions {
   };
 }
 
+/** For IPv4 over IPv6 (RFC 2473). */
+export interface Ipv4DeviceOptions extends AnyDeviceOptions {
+  readonly encapsulation: 'v4v6';
+  readonly server: Ipv6Address;
+  /** This end, as the server knows it. */
+  readonly local: Ipv6Address;
+  /** Inside the tunnel: the client's address, and the server's, which answers keepalives. */
+  readonly address: Ipv4Address;
+  readonly gateway: Ipv4Address;
+}
+
+export type TunnelDeviceOptions = Ipv6DeviceOptions | Ipv4DeviceOptions;
+
 export interface TunnelDeviceCounters {
   readonly inPackets: bigint;
   readonly inBytes: bigint;
   readonly outPackets: bigint;
   readonly outBytes: bigint;
-  /** Came from the server but was not IPv6 for here, or could not be sent. */
+  /** Came from the server but was not for here, or could not be sent. */
   readonly droppedPackets: bigint;
 }
 
 const OBJECT_PATH = join(import.meta.dirname, '../../build/client.bpf.o');
+const ICMP_ECHO_REQUEST = 8;
 const ICMPV6_ECHO_REQUEST = 128;
 /** What common clients send; some servers expect as much. */
 const ECHO_PAYLOAD_OCTETS = 16;
@@ -92,14 +113,15 @@ export class TunnelDevice {
 
   /** Throws KernelError or Error, having taken back whatever was done. */
   static open(options: TunnelDeviceOptions): TunnelDevice {
-    const { name, server, local, mtu, delegated } = options;
+    const { name, mtu } = options;
+    const server = options.encapsulation === 'v4v6' ? options.server : options.server.address;
     const undo: (() => void)[] = [];
     const actions: string[] = [];
     try {
-      const uplinkName = uplinkTowards(server.address);
+      const uplinkName = uplinkTowards(server);
       const uplink = uplinkName === undefined ? undefined : findInterface(uplinkName);
       if (uplinkName === undefined || !uplink)
-        throw new Error(`There is no route to ${formatIpv4(server.address)}`);
+        throw new Error(`There is no route to ${formatIp(server)}`);
       if (findInterface(name)) throw new Error(`Interface ${name} exists already`);
 
       const tun = openTun(name, false);
@@ -111,9 +133,7 @@ export class TunnelDevice {
       const object = loadObject(OBJECT_PATH, {});
       undo.push(() => object.close());
       const memory = writeSettings(object, {
-        server: endpointValue(options.encapsulation, server),
-        localAddress: local.address,
-        localPort: local.port,
+        ...endsOf(options),
         uplinkIfindex: uplink.index,
         uplinkHeaderLength: uplink.headerLength,
         tunnelIfindex: device.index,
@@ -124,21 +144,15 @@ export class TunnelDevice {
         ['egress', device.index],
         ['ingress', uplink.index],
       ] as const) {
-        const link = attachTcx(object.programFd(`client_${direction}`), index, direction);
+        const program = object.programFd(programName(direction, options));
+        const link = attachTcx(program, index, direction);
         undo.push(() => closeSync(link));
       }
-      actions.push(`tunnel ${name} to ${formatIpv4(server.address)} through ${uplinkName}`);
+      actions.push(`tunnel ${name} to ${formatIp(server)} through ${uplinkName}`);
 
-      addAddress(name, { address: options.address, length: 128 });
-      if (options.defaultRouteMetric !== undefined) {
-        addTunnelRoute(name, { address: 0n, length: 0 }, options.defaultRouteMetric);
-        actions.push(`default route for IPv6 through ${name}`);
-      }
-      if (delegated) {
-        setUpDelegation(delegated.prefix, delegated.lanInterface, undo, actions);
-        actions.push(...enableForwarding());
-      }
-      const socket = openIcmpv6(options.address);
+      if (options.encapsulation === 'v4v6') setUpIpv4(options, actions);
+      else setUpIpv6(options, undo, actions);
+      const socket = openIcmp(options.address);
       undo.push(() => closeSync(socket));
       return new TunnelDevice(memory, socket, undo, actions);
     } catch (error) {
@@ -147,14 +161,20 @@ export class TunnelDevice {
     }
   }
 
-  /** Sends an ICMPv6 echo request (RFC 4443, 4.1). Whether it got lost shows in what comes in. */
-  sendEcho(to: Ipv6Address, identifier: number, sequence: number): void {
+  /** Sends an echo request (RFC 4443, 4.1; RFC 792) to an address of the family that the tunnel
+   * carries. Whether it got lost shows in what comes in. */
+  sendEcho(to: IpAddress, identifier: number, sequence: number): void {
     const message = new Uint8Array(8 + ECHO_PAYLOAD_OCTETS);
     const view = new DataView(message.buffer);
-    view.setUint8(0, ICMPV6_ECHO_REQUEST);
     view.setUint16(4, identifier & 0xffff);
     view.setUint16(6, sequence & 0xffff);
-    sendIcmpv6(this.#socket, to, message);
+    if (typeof to === 'number') {
+      view.setUint8(0, ICMP_ECHO_REQUEST);
+      view.setUint16(2, checksumOf(view));
+    } else {
+      view.setUint8(0, ICMPV6_ECHO_REQUEST);
+    }
+    sendIcmp(this.#socket, to, message);
   }
 
   /** Packets that came from the server: while this grows, the tunnel lives. */
@@ -185,6 +205,64 @@ export class TunnelDevice {
     if (this.#closed) throw new Error('This tunnel device has been closed');
     return readClient(this.#memory.view, 0);
   }
+}
+
+/** Who is at either end, as the programs want it; ports and addresses of the other kind are 0. */
+function endsOf(
+  options: TunnelDeviceOptions,
+): Pick<
+  ClientLayout,
+  | 'server'
+  | 'localAddress'
+  | 'localPort'
+  | 'server6High'
+  | 'server6Low'
+  | 'local6High'
+  | 'local6Low'
+> {
+  const isIpv4 = options.encapsulation === 'v4v6';
+  const [server6, local6] = isIpv4 ? [options.server, options.local] : [0n, 0n];
+  return {
+    server: isIpv4 ? 0n : endpointValue(options.encapsulation, options.server),
+    localAddress: isIpv4 ? 0 : options.local.address,
+    localPort: isIpv4 ? 0 : options.local.port,
+    server6High: server6 >> 64n,
+    server6Low: BigInt.asUintN(64, server6),
+    local6High: local6 >> 64n,
+    local6Low: BigInt.asUintN(64, local6),
+  };
+}
+
+function programName(direction: 'ingress' | 'egress', options: TunnelDeviceOptions): string {
+  return `client_${direction}${options.encapsulation === 'v4v6' ? '_v4v6' : ''}`;
+}
+
+function setUpIpv6(options: Ipv6DeviceOptions, undo: (() => void)[], actions: string[]): void {
+  const { name, address, defaultRouteMetric, delegated } = options;
+  addAddress(name, { address, length: 128 });
+  if (defaultRouteMetric !== undefined) {
+    addTunnelRoute(name, { address: 0n, length: 0 }, defaultRouteMetric);
+    actions.push(`default route for IPv6 through ${name}`);
+  }
+  if (!delegated) return;
+  setUpDelegation(delegated.prefix, delegated.lanInterface, undo, actions);
+  actions.push(...enableForwarding());
+}
+
+function setUpIpv4(options: Ipv4DeviceOptions, actions: string[]): void {
+  const { name, address, gateway, defaultRouteMetric } = options;
+  addAddress4(name, address, gateway);
+  if (defaultRouteMetric === undefined) return;
+  addDefaultRoute4(name, defaultRouteMetric);
+  actions.push(`default route for IPv4 through ${name}`);
+}
+
+/** RFC 1071, over an even number of octets. */
+function checksumOf(view: DataView): number {
+  let sum = 0;
+  for (let at = 0; at < view.byteLength; at += 2) sum += view.getUint16(at);
+  sum = (sum & 0xffff) + (sum >>> 16);
+  return ~(sum + (sum >>> 16)) & 0xffff;
 }
 
 function writeSettings(

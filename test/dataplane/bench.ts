@@ -43,6 +43,7 @@ export interface Context {
 
 export interface Bench {
   readonly plane: Dataplane;
+  readonly pinDirectory: string;
   run(packet: Uint8Array, context?: Context): TestRunResult;
   /** Runs, compares outcome and verdict, and returns the packet that came out. */
   expect(outcome: OutcomeName, verdict: number, packet: Uint8Array, context?: Context): Uint8Array;
@@ -77,6 +78,7 @@ export function setUpBench(program: 'tunnel_ingress' | 'tunnel_egress'): Bench {
   const run = (packet: Uint8Array, context?: Context) =>
     testRun(plane.programFd(program), packet, context);
   return {
+    pinDirectory: scratch.pinDirectory,
     get plane() {
       return plane;
     },

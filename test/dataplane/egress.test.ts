@@ -109,17 +109,17 @@ describe('packets that nobody is there for are dropped', () => {
       ethernet('ipv6', packetTo('2001:db8:1000:5::3')),
     ));
   test('to a multicast group', () =>
-    void expectOutcome('out_not_unicast_ipv6', DROP, ethernet('ipv6', packetTo('ff02::2'))));
+    void expectOutcome('out_not_unicast', DROP, ethernet('ipv6', packetTo('ff02::2'))));
   test('to a link-local address', () =>
-    void expectOutcome('out_not_unicast_ipv6', DROP, ethernet('ipv6', packetTo('fe80::2'))));
-  test('IPv4', () => {
+    void expectOutcome('out_not_unicast', DROP, ethernet('ipv6', packetTo('fe80::2'))));
+  test('IPv4 to an address outside the pools', () => {
     const packet = ipv4({ from: BROKER, to: CLIENT, protocol: 17 }, filler(40));
-    expectOutcome('out_not_unicast_ipv6', DROP, ethernet('ipv4', packet));
+    expectOutcome('out_outside_pools', DROP, ethernet('ipv4', packet));
   });
   test('less than a header', () => {
     const short = toLink.slice(0, 14 + 39);
     short.set([0x88, 0xb5], 12); // a local experiment's type: the kernel tests no short IPv6
-    expectOutcome('out_not_unicast_ipv6', DROP, short);
+    expectOutcome('out_not_unicast', DROP, short);
   });
   test('what the kernel cannot encapsulate: a super-packet of no known kind', () =>
     void expectOutcome('out_push_failed', DROP, toLink, { gsoSize: 50, gsoSegments: 2 }));

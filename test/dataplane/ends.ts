@@ -12,9 +12,9 @@ import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
-import { parseIpv4, parseIpv6, parseIpv6Prefix } from '../../src/address.ts';
+import { parseIpv4, parseIpv4Prefix, parseIpv6, parseIpv6Prefix } from '../../src/address.ts';
 import { Dataplane, type Encapsulation } from '../../src/dataplane/dataplane.ts';
-import { TunnelDevice } from '../../src/dataplane/tunnel-device.ts';
+import { TunnelDevice, type TunnelDeviceOptions } from '../../src/dataplane/tunnel-device.ts';
 
 export interface ServerEnd {
   pinDirectory: string;
@@ -31,6 +31,12 @@ export interface ServerEnd {
     silentUntilHeard?: boolean;
   }[];
   owners?: { index: number; slot: number }[];
+  v4v6?: {
+    localAddress: string;
+    uplink?: string;
+    pools: { prefix: string; positionLength: 30 | 32; firstIndex: number }[];
+    tunnels: { slot: number; client: string; mtu?: number }[];
+  };
 }
 
 export interface ClientEnd {
@@ -43,11 +49,21 @@ export interface ClientEnd {
   delegated?: { prefix: string; lanInterface?: string };
 }
 
+export interface V4v6ClientEnd {
+  name: string;
+  encapsulation: 'v4v6';
+  server: string;
+  local: string;
+  address: string;
+  gateway: string;
+  mtu?: number;
+}
+
 if (import.meta.main) runRole(...process.argv.slice(2));
 
 function runRole(role?: string, text = '', port = '', octets = ''): void {
   if (role === 'server') runServer(JSON.parse(text) as ServerEnd);
-  else if (role === 'client') runClient(JSON.parse(text) as ClientEnd);
+  else if (role === 'client') runClient(JSON.parse(text) as ClientEnd | V4v6ClientEnd);
   else if (role === 'outcomes') printOutcomes(text);
   else if (role === 'uninstall') console.log(Dataplane.uninstall(text, 'sixway0').join('\n'));
   else if (role === 'sink') runSink(Number(text));
@@ -100,9 +116,9 @@ function runSource(address: string, port: number, octets: number): void {
 function runServer(end: ServerEnd): void {
   const plane = Dataplane.open({
     pinDirectory: end.pinDirectory,
-    capacity: { tunnels: 256, owners: 65536 },
+    capacity: { tunnels: 256, owners: 65536, v4v6: 1024 },
   });
-  const { delegations } = end;
+  const { delegations, v4v6 } = end;
   plane.reconcile({
     pools: [
       { purpose: 'link', prefix: prefix(end.links), positionLength: 64, firstIndex: 0 },
@@ -116,6 +132,11 @@ function runServer(end: ServerEnd): void {
             },
           ]
         : []),
+      ...(v4v6?.pools ?? []).map((pool) => ({
+        ...pool,
+        purpose: 'ipv4-link' as const,
+        prefix: prefix4(pool.prefix),
+      })),
     ],
     tunnels: end.tunnels.map(
       ({ slot, encapsulation, client, mtu = 0, silentUntilHeard = false }) => ({
@@ -130,10 +151,13 @@ function runServer(end: ServerEnd): void {
       }),
     ),
     owners: end.owners ?? [],
+    v4v6: (v4v6?.tunnels ?? []).map((tunnel) => ({ ...tunnel, client: ipv6(tunnel.client) })),
   });
   const { upgraded, actions } = plane.attach({
     uplink: end.uplink,
     localAddress: endpoint(end.localAddress).address,
+    ...(v4v6 && { localAddress6: ipv6(v4v6.localAddress) }),
+    ...(v4v6?.uplink !== undefined && { uplink6: v4v6.uplink }),
     port: 3653,
     device: 'sixway0',
     mtu: end.mtu ?? 1280,
@@ -143,43 +167,59 @@ function runServer(end: ServerEnd): void {
   plane.close();
 }
 
-function runClient(end: ClientEnd): void {
-  const local = endpoint(end.local);
-  const open = () => {
-    const device = TunnelDevice.open({
-      name: end.name,
-      encapsulation: end.encapsulation,
-      server: endpoint(end.server),
-      local,
-      address: parseIpv6(end.address) ?? 0n,
-      mtu: end.mtu ?? 1280,
-      defaultRouteMetric: 1024,
-      ...(end.delegated && {
-        delegated: { ...end.delegated, prefix: prefix(end.delegated.prefix) },
-      }),
-    });
-    console.log(device.actions.join('\n'));
-    console.log('ready');
-    const gateway = ((parseIpv6(end.address) ?? 0n) & ~0xffffn) | 1n;
-    device.sendEcho(gateway, 4711, 0);
-    setTimeout(() => {
-      const { inPackets, outPackets, droppedPackets } = device.counters();
-      console.log(`counted in=${inPackets} out=${outPackets} dropped=${droppedPackets}`);
-      console.log(`last seen ${Date.now() - (device.inLastSeenMs() ?? 0)} ms ago`);
-    }, 500);
-    process.on('SIGTERM', () => {
-      device.close();
-      console.log('closed');
-      process.exit(0);
-    });
-  };
-  const socket = createSocket('udp4');
-  if (end.encapsulation === 'v6v4') {
-    setInterval(() => {}, 60_000);
-    open();
+function runClient(end: ClientEnd | V4v6ClientEnd): void {
+  if (end.encapsulation === 'v6udpv4') {
+    const socket = createSocket('udp4');
+    socket.bind(endpoint(end.local).port, () => openDevice(end));
   } else {
-    socket.bind(local.port, open);
+    setInterval(() => {}, 60_000);
+    openDevice(end);
   }
+}
+
+function openDevice(end: ClientEnd | V4v6ClientEnd): void {
+  const device = TunnelDevice.open(deviceOptions(end));
+  console.log(device.actions.join('\n'));
+  console.log('ready');
+  const gateway =
+    end.encapsulation === 'v4v6'
+      ? endpoint(end.gateway).address
+      : (ipv6(end.address) & ~0xffffn) | 1n;
+  device.sendEcho(gateway, 4711, 0);
+  setTimeout(() => {
+    const { inPackets, outPackets, droppedPackets } = device.counters();
+    console.log(`counted in=${inPackets} out=${outPackets} dropped=${droppedPackets}`);
+    console.log(`last seen ${Date.now() - (device.inLastSeenMs() ?? 0)} ms ago`);
+  }, 500);
+  process.on('SIGTERM', () => {
+    device.close();
+    console.log('closed');
+    process.exit(0);
+  });
+}
+
+function deviceOptions(end: ClientEnd | V4v6ClientEnd): TunnelDeviceOptions {
+  const { name, mtu = 1280 } = end;
+  const all = { name, mtu, defaultRouteMetric: 1024 };
+  if (end.encapsulation === 'v4v6')
+    return {
+      ...all,
+      encapsulation: 'v4v6',
+      server: ipv6(end.server),
+      local: ipv6(end.local),
+      address: endpoint(end.address).address,
+      gateway: endpoint(end.gateway).address,
+    };
+  return {
+    ...all,
+    encapsulation: end.encapsulation,
+    server: endpoint(end.server),
+    local: endpoint(end.local),
+    address: ipv6(end.address),
+    ...(end.delegated && {
+      delegated: { ...end.delegated, prefix: prefix(end.delegated.prefix) },
+    }),
+  };
 }
 
 function endpoint(value: string): { address: number; port: number } {
@@ -191,6 +231,18 @@ function endpoint(value: string): { address: number; port: number } {
 
 function prefix(value: string) {
   const parsed = parseIpv6Prefix(value);
+  if (!parsed) throw new Error(`not a prefix: ${value}`);
+  return parsed;
+}
+
+function ipv6(value: string): bigint {
+  const parsed = parseIpv6(value);
+  if (parsed === undefined) throw new Error(`not an address: ${value}`);
+  return parsed;
+}
+
+function prefix4(value: string) {
+  const parsed = parseIpv4Prefix(value);
   if (!parsed) throw new Error(`not a prefix: ${value}`);
   return parsed;
 }

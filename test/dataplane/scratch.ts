@@ -4,8 +4,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
+import { parseIpv4, parseIpv6, parseIpv6Prefix } from '../../src/address.ts';
 import {
+  type Capacity,
   Dataplane,
   type PoolMapping,
   type ProgramSettings,
@@ -31,7 +32,7 @@ export const DELEGATIONS: PoolMapping = {
   positionLength: 56,
   firstIndex: 0,
 };
-export const CAPACITY = { tunnels: 256, owners: 65536 };
+export const CAPACITY = { tunnels: 256, owners: 65536, v4v6: 1024 };
 
 /** For programs run over packets: devices do not matter, and signalling has no limits. */
 export const SETTINGS: ProgramSettings = {
@@ -41,6 +42,9 @@ export const SETTINGS: ProgramSettings = {
   tunnelIfindex: 1,
   uplinkHeaderLength: 14,
   tunnelHeaderLength: 14,
+  localAddress6: address6(BROKER6),
+  uplink6Ifindex: 1,
+  uplink6HeaderLength: 14,
   signallingLimits: { perAddress: 0, perPrefix: 0, total: 0 },
 };
 
@@ -48,9 +52,13 @@ export function address4(text: string): number {
   return parseIpv4(text) ?? never();
 }
 
+export function address6(text: string): bigint {
+  return parseIpv6(text) ?? never();
+}
+
 export interface Scratch {
   readonly pinDirectory: string;
-  open(capacity?: { tunnels: number; owners: number }): Dataplane;
+  open(capacity?: Capacity): Dataplane;
   /** Closes every data plane that was opened, and removes every trace. */
   remove(): void;
 }

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * IPv4 over IPv6 (RFC 2473), the server's side of it: what becomes of a packet. As in tunnel.bpf.c the
+ * inner address names the tunnel and the outer address proves it; the outcomes are the same.
+ */
+#ifndef SIXWAY_V4V6_H
+#define SIXWAY_V4V6_H
+
+#include "counting.h"
+#include "decap6.h"
+#include "encap6.h"
+#include "icmp4.h"
+#include "limits.h"
+#include "lookup.h"
+
+/* The client's address, read whole. 0: detached, or being changed at this moment. */
+static __always_inline int read_client(struct tunnel_v4v6 *tunnel, struct address6 *client)
+{
+	/* Adding nothing is a load that nothing is moved across. */
+	__u32 version = __sync_fetch_and_add(&tunnel->version, 0);
+
+	if (!version)
+		return 0;
+	client->high = *(volatile __u64 *)&tunnel->client_high;
+	client->low = *(volatile __u64 *)&tunnel->client_low;
+	return __sync_fetch_and_add(&tunnel->version, 0) == version;
+}
+
+static __always_inline void count_in4(struct __sk_buff *skb, struct tunnel_v4v6 *tunnel, __u32 length)
+{
+	__sync_fetch_and_add(&tunnel->in_packets, packets_in(skb));
+	__sync_fetch_and_add(&tunnel->in_bytes, length);
+	tunnel->in_last_seen = now_ticks();
+}
+
+static __always_inline void count_out4(struct __sk_buff *skb, struct tunnel_v4v6 *tunnel,
+				       __u32 length)
+{
+	__sync_fetch_and_add(&tunnel->out_packets, packets_in(skb));
+	__sync_fetch_and_add(&tunnel->out_bytes, length);
+	tunnel->out_last_seen = now_ticks();
+}
+
+static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config *settings)
+{
+	struct address6 local = { settings->local6_high, settings->local6_low }, client;
+	__u32 link_length = settings->uplink6_header_length, from, to, length;
+	struct outer6 outer = {};
+	struct tunnel_v4v6 *tunnel;
+	struct link4 link = {};
+	int result;
+
+	if (!local.high && !local.low)
+		return OUTCOME_IN_NOT_OURS;
+	result = read_outer6(skb, link_length, &local, settings->local_port, &outer);
+	if (result == OUTCOME_IN_SIGNALLING)
+		return limit_signalling(settings, outer.source.high, IPV6_PREFIX_SHIFT,
+					packets_in(skb));
+	if (result != PARSED_IPV4)
+		return result;
+
+	from = bpf_ntohl(outer.inner->saddr);
+	to = bpf_ntohl(outer.inner->daddr);
+	if (is_link_local4(from) || is_link_local4(to))
+		return OUTCOME_IN_LINK_LOCAL;
+	if (is_multicast4(to))
+		return OUTCOME_IN_MULTICAST;
+	if (!find_link4(settings, from, &link))
+		return OUTCOME_IN_OUTSIDE_POOLS;
+	tunnel = bpf_map_lookup_elem(&tunnels_v4v6, &link.slot);
+	if (!tunnel || !read_client(tunnel, &client))
+		return OUTCOME_IN_DETACHED;
+	if (client.high != outer.source.high || client.low != outer.source.low)
+		return OUTCOME_IN_WRONG_ENDPOINT;
+	if (link.is_gateway)
+		return OUTCOME_IN_GATEWAY_SOURCE;
+	if (!link.is_client)
+		return OUTCOME_IN_WRONG_INTERFACE_ID;
+
+	length = bpf_ntohs(outer.inner->tot_len);
+	if (to == link.gateway) {
+		if (!answer_echo4(skb, link_length, &outer))
+			return OUTCOME_IN_TO_GATEWAY;
+		count_in4(skb, tunnel, length);
+		count_out4(skb, tunnel, length);
+		return OUTCOME_IN_ECHO_ANSWERED;
+	}
+	count_in4(skb, tunnel, length);
+	return strip_outer6(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+}
+
+/* As length_on_wire(), of an IPv4 packet. */
+static __always_inline __u32 length_on_wire4(struct __sk_buff *skb, __u32 link_length, const __u8 *at)
+{
+	const struct iphdr *ip = (const struct iphdr *)at;
+	const __u8 *tcp = at + IPV4_HEADER;
+
+	if (!skb->gso_size)
+		return skb->len - link_length;
+	if (ip->protocol != PROTOCOL_TCP || ip->ihl != IPV4_HEADER / 4 ||
+	    tcp + TCP_DATA_OFFSET + 1 > (const __u8 *)(long)skb->data_end)
+		return IPV4_HEADER + UDP_HEADER + skb->gso_size;
+	return IPV4_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
+}
+
+static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *settings)
+{
+	struct address6 local = { settings->local6_high, settings->local6_low }, client;
+	__u32 link_length = settings->tunnel_header_length, to, length;
+	struct tunnel_v4v6 *tunnel;
+	struct link4 link = {};
+	__u8 *at, tos;
+	__u16 now;
+	int result;
+
+	at = (__u8 *)(long)skb->data + link_length;
+	if (at + IPV4_HEADER > (__u8 *)(long)skb->data_end) {
+		if (skb->len < link_length + IPV4_HEADER ||
+		    bpf_skb_pull_data(skb, link_length + IPV4_HEADER))
+			return OUTCOME_OUT_NOT_UNICAST;
+		at = (__u8 *)(long)skb->data + link_length;
+		if (at + IPV4_HEADER > (__u8 *)(long)skb->data_end)
+			return OUTCOME_OUT_NOT_UNICAST;
+	}
+	to = bpf_ntohl(((struct iphdr *)at)->daddr);
+	if (at[0] >> 4 != 4 || is_multicast4(to) || is_link_local4(to))
+		return OUTCOME_OUT_NOT_UNICAST;
+	tos = at[1];
+
+	if (!find_link4(settings, to, &link))
+		return OUTCOME_OUT_OUTSIDE_POOLS;
+	tunnel = bpf_map_lookup_elem(&tunnels_v4v6, &link.slot);
+	if (!tunnel || !read_client(tunnel, &client))
+		return OUTCOME_OUT_DETACHED;
+	if (link.is_gateway)
+		return OUTCOME_OUT_TO_GATEWAY;
+	if (!link.is_client)
+		return OUTCOME_OUT_WRONG_INTERFACE_ID;
+
+	if (tunnel->mtu && length_on_wire4(skb, link_length, at) > tunnel->mtu) {
+		now = now_ticks();
+		if (tunnel->last_too_big == now ||
+		    !may_be_told(at, (__u8 *)(long)skb->data_end))
+			return OUTCOME_OUT_TOO_BIG_QUIET;
+		tunnel->last_too_big = now;
+		return become_too_big4(skb, link_length, link.gateway, tunnel->mtu) ?
+			       OUTCOME_OUT_PUSH_FAILED :
+			       OUTCOME_OUT_TOO_BIG;
+	}
+
+	length = skb->len - link_length;
+	result = push_outer6(skb, link_length, &local, &client, tos, OUTCOME_OUT_ENCAPSULATED);
+	if (result == OUTCOME_OUT_ENCAPSULATED)
+		count_out4(skb, tunnel, length);
+	return result;
+}
+
+#endif
