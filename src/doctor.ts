@@ -4,7 +4,7 @@
 import { createSocket } from 'node:dgram';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatIpv4, formatIpv6Prefix, type Ipv4Address, parseIpv4 } from './address.ts';
+import { formatIpv4, formatPrefix, type Ipv4Address, parseIpv4 } from './address.ts';
 import type { Config } from './config.ts';
 import {
   defaultUplink,
@@ -240,7 +240,7 @@ async function checkStore(config: Config): Promise<Finding[]> {
   try {
     const pools = await store.pools();
     const links = pools.filter(({ purpose }) => purpose === 'link');
-    const listed = pools.map(({ prefix }) => formatIpv6Prefix(prefix)).join(', ');
+    const listed = pools.map(({ prefix }) => formatPrefix(prefix)).join(', ');
     return [
       ok('database', database),
       links.length === 0

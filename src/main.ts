@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import {
   formatEndpoint,
-  formatIpv6Prefix,
+  formatPrefix,
   type Ipv4Address,
   type Ipv6Address,
   parseIp,
@@ -227,7 +227,7 @@ async function sayWhatIsMissing(store: Store, say: (line: string) => void): Prom
     say('and, for users with a network behind them, prefixes:');
     say('  sixway pool add 2001:db8:2000::/40 --for delegations --length 56');
   } else {
-    const prefixes = pools.map(({ prefix }) => formatIpv6Prefix(prefix)).join(', ');
+    const prefixes = pools.map(({ prefix }) => formatPrefix(prefix)).join(', ');
     say(`Your network must route to this machine: ${prefixes}`);
   }
   const [user] = await store.usersAfter('', 1);

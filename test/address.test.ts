@@ -7,8 +7,12 @@ import {
   formatIpv6,
   formatIpv6Expanded,
   formatIpv6Prefix,
+  formatPrefix,
   type Ipv6Prefix,
+  ipv4PrefixAt,
+  ipv4PrefixContains,
   parseIpv4,
+  parseIpv4Prefix,
   parseIpv6,
   parseIpv6Prefix,
   positionCount,
@@ -94,4 +98,42 @@ test('overlap is symmetric and means containment of one in the other', () => {
   const c = parseIpv6Prefix('2001:db9::/32') as Ipv6Prefix;
   assert.deepEqual([prefixesOverlap(a, b), prefixesOverlap(b, a)], [true, true]);
   assert.deepEqual([prefixesOverlap(a, c), prefixesOverlap(c, b)], [false, false]);
+});
+
+test('IPv4 prefixes survive a round trip, and nothing else is taken for one', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 0xffffffff }),
+      fc.integer({ min: 0, max: 32 }),
+      (bits, length) => {
+        const prefix = { address: bits - (bits % 2 ** (32 - length)), length };
+        assert.deepEqual(parseIpv4Prefix(formatPrefix(prefix)), prefix);
+        assert.equal(ipv4PrefixContains(prefix, bits), true);
+        const beyond = prefix.address + 2 ** (32 - length);
+        for (const outside of [prefix.address - 1, beyond].filter((at) => at >= 0 && at < 2 ** 32))
+          assert.equal(ipv4PrefixContains(prefix, outside), false);
+      },
+    ),
+  );
+  for (const text of ['10.0.0.1/8', '10.0.0.0/33', '10.0.0.0/08', '10.0.0.0', '10.0.0.0/8/8', '/8'])
+    assert.equal(parseIpv4Prefix(text), undefined, text);
+});
+
+test('prefixes of one family overlap when one holds the other, those of two never', () => {
+  const v4 = (text: string) => parseIpv4Prefix(text)!;
+  const v6 = (text: string) => parseIpv6Prefix(text)!;
+  assert.equal(prefixesOverlap(v4('255.0.0.0/8'), v4('255.1.0.0/16')), true);
+  assert.equal(prefixesOverlap(v4('255.1.0.0/16'), v4('255.0.0.0/8')), true);
+  assert.equal(prefixesOverlap(v4('10.0.0.0/9'), v4('10.128.0.0/9')), false);
+  assert.equal(prefixesOverlap(v4('0.0.0.0/0'), v6('::/0')), false);
+  assert.equal(prefixesOverlap(v6('::/0'), v4('0.0.0.0/0')), false);
+});
+
+test('the positions of an IPv4 pool are laid end to end', () => {
+  const pool = parseIpv4Prefix('192.0.2.0/24')!;
+  const positions = positionCount(pool, 30);
+  assert.equal(positions, 64);
+  assert.equal(formatPrefix(ipv4PrefixAt(pool, 30, 0)), '192.0.2.0/30');
+  assert.equal(formatPrefix(ipv4PrefixAt(pool, 30, 63)), '192.0.2.252/30');
+  assert.equal(formatPrefix(ipv4PrefixAt(pool, 32, 255)), '192.0.2.255/32');
 });

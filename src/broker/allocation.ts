@@ -1,8 +1,8 @@
 // Which pools a request may draw from, and whose place it may take. Pure: pools and wishes in,
 // choices out. The store hands out the positions.
 
+import type { Pool } from '../store/pools.ts';
 import type { Encapsulation } from '../store/schema.ts';
-import type { Pool } from '../store/store.ts';
 import type { AttachRequest } from '../store/tunnel-acts.ts';
 
 export interface TunnelWish {

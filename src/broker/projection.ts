@@ -4,6 +4,7 @@
 
 import type { Attachment, Dataplane, DesiredState, PoolMapping } from '../dataplane/dataplane.ts';
 import type { Change } from '../store/changes.ts';
+import type { Pool } from '../store/pools.ts';
 import type { Store } from '../store/store.ts';
 import type { AttachedTunnel } from '../store/tunnels.ts';
 import type { IdleWatch } from './idle-watch.ts';
@@ -87,7 +88,7 @@ export class Projection {
         position = page.at(-1)!.index - pool.firstIndex + 1;
       }
     }
-    const desired: DesiredState = { pools: pools.map(toMapping), tunnels, owners };
+    const desired: DesiredState = { pools: toMappings(pools), tunnels, owners };
     const reconciled = this.#dataplane.reconcile(desired);
     this.#seenId = seenId;
     this.#failed.clear();
@@ -105,7 +106,7 @@ export class Projection {
     for (const slot of subjects('slot'))
       slots.push({ slot, tunnel: await this.#store.attached(slot) });
     if (subjects('pool').length > 0) {
-      const pools = (await this.#store.pools()).map(toMapping);
+      const pools = toMappings(await this.#store.pools());
       this.#attempt('the pools', () => this.#dataplane.setPools(pools));
     }
 
@@ -166,6 +167,13 @@ function attachmentOf(tunnel: AttachedTunnel): Attachment {
   };
 }
 
-function toMapping({ purpose, prefix, positionLength, firstIndex }: PoolMapping): PoolMapping {
-  return { purpose, prefix, positionLength, firstIndex };
+function toMappings(pools: readonly Pool[]): PoolMapping[] {
+  return pools
+    .filter((pool) => pool.purpose !== 'ipv4-link')
+    .map(({ purpose, prefix, positionLength, firstIndex }) => ({
+      purpose,
+      prefix,
+      positionLength,
+      firstIndex,
+    }));
 }

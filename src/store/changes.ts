@@ -5,13 +5,20 @@
 import type { ChangeKind, Reader, Writer } from './schema.ts';
 
 /**
- * `subject` by kind: slot: the slot of a tunnel that was made, moved, detached or closed; owner: the
- * index of a delegation that was leased or freed; pool, user: the row's id.
+ * `subject` by kind: slot, ipv4-slot: the slot of a tunnel that was made, moved, detached or closed,
+ * by what it carries; owner: the index of a delegation that was leased or freed; pool, user: the row's id.
  */
 export interface Change {
   readonly id: number;
   readonly kind: ChangeKind;
   readonly subject: number;
+}
+
+/** One transaction under way, and how it says what it changed. */
+export interface Act {
+  readonly tx: Writer;
+  readonly nowMs: number;
+  readonly changed: (kind: ChangeKind, subject: number) => Promise<void>;
 }
 
 export type ChangesSince =

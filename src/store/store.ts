@@ -3,25 +3,40 @@
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
 import { type Dialect, Kysely } from 'kysely';
-import {
-  formatIpv6Prefix,
-  type Ipv4Address,
-  type Ipv6Prefix,
-  positionCount,
-  prefixesOverlap,
-} from '../address.ts';
-import { appendChange, type ChangesSince, latestChangeId, readChanges } from './changes.ts';
-import { StoreError } from './error.ts';
-import {
-  type IdentityColumn,
-  migrate,
-  type PoolPurpose,
-  type Reader,
-  type Tables,
-  type TunnelState,
-} from './schema.ts';
+import type { Ipv4Address } from '../address.ts';
 import {
   type Act,
+  appendChange,
+  type ChangesSince,
+  latestChangeId,
+  readChanges,
+} from './changes.ts';
+import { StoreError } from './error.ts';
+import {
+  type AttachIpv4Request,
+  type AttachIpv4Result,
+  attachIpv4Tunnel,
+  type Ipv4Tunnel,
+  type Ipv4TunnelKey,
+  type Ipv4TunnelRequest,
+  type OpenIpv4Result,
+  openIpv4Tunnel,
+  readIpv4Tunnel,
+  readIpv4TunnelsAfter,
+  standingIpv4Tunnel,
+} from './ipv4-tunnels.ts';
+import { type IdentityColumn, migrate } from './migrations.ts';
+import {
+  type AddPoolResult,
+  addPool,
+  type NewPool,
+  type Pool,
+  type PoolUsage,
+  readPools,
+  readPoolUsage,
+} from './pools.ts';
+import type { Reader, Tables, TunnelFamily, TunnelState } from './schema.ts';
+import {
   type AttachRequest,
   type AttachResult,
   attachTunnel,
@@ -36,8 +51,8 @@ import {
   tunnelsWithOtherLease,
 } from './tunnel-acts.ts';
 import {
+  type AnyTunnel,
   type AttachedTunnel,
-  parseStoredPrefix,
   readAttached,
   readAttachedAfter,
   readAttachedAtAddress,
@@ -68,33 +83,6 @@ export interface SealedSecret {
   /** Undefined: set before SCRAM was known. */
   readonly sealedScram: string | undefined;
 }
-
-export interface Pool {
-  readonly id: number;
-  readonly purpose: PoolPurpose;
-  readonly prefix: Ipv6Prefix;
-  /** The length of the prefixes that it is cut into. */
-  readonly positionLength: number;
-  readonly positionCount: number;
-  /** The slot (link pool) or owner index (delegation pool) of position 0. */
-  readonly firstIndex: number;
-  readonly createdAtMs: number;
-}
-
-export interface PoolUsage extends Pool {
-  readonly leased: number;
-}
-
-export interface NewPool {
-  readonly purpose: PoolPurpose;
-  readonly prefix: Ipv6Prefix;
-  readonly positionLength: number;
-}
-
-export type AddPoolResult =
-  | { readonly ok: true; readonly pool: Pool }
-  | { readonly ok: false; readonly refusal: 'overlaps-pool'; readonly with: Ipv6Prefix }
-  | { readonly ok: false; readonly refusal: 'over-capacity'; readonly free: number };
 
 /** A delegation that is leased: the packets for owner index `index` belong to `slot`. */
 export interface Ownership {
@@ -229,7 +217,7 @@ export class Store {
     });
   }
 
-  /** Disabling takes the client away from the user's tunnel too. False: there is no such user. */
+  /** Disabling takes the clients away from the user's tunnels too. False: there is no such user. */
   async setUserDisabled(userId: number, disabled: boolean, nowMs: number): Promise<boolean> {
     return this.#act(nowMs, async (act) => {
       const { numUpdatedRows } = await act.tx
@@ -237,8 +225,8 @@ export class Store {
         .set({ disabled_at_ms: disabled ? nowMs : null })
         .where('id', '=', userId)
         .executeTakeFirst();
-      const tunnel = disabled ? await readTunnel(act.tx, { userId }) : undefined;
-      if (tunnel) await takeDownTunnel(act, tunnel);
+      for (const tunnel of disabled ? await tunnelsOf(act.tx, userId) : [])
+        await takeDownTunnel(act, tunnel);
       await act.changed('user', userId);
       return numUpdatedRows === 1n;
     });
@@ -257,11 +245,10 @@ export class Store {
     });
   }
 
-  /** Closes the user's tunnel too: its addresses go to somebody else. False: no such user. */
+  /** Closes the user's tunnels too: their addresses go to somebody else. False: no such user. */
   async removeUser(userId: number, nowMs: number): Promise<boolean> {
     return this.#act(nowMs, async (act) => {
-      const tunnel = await readTunnel(act.tx, { userId });
-      if (tunnel) await closeTunnel(act, tunnel);
+      for (const tunnel of await tunnelsOf(act.tx, userId)) await closeTunnel(act, tunnel);
       const { numDeletedRows } = await act.tx
         .deleteFrom('users')
         .where('id', '=', userId)
@@ -273,62 +260,19 @@ export class Store {
 
   // Pools
 
-  /**
-   * `capacity`: how many indices there are for all pools of this purpose together. The pool gets
-   * the indices after the last pool's. Position 0 of a link pool is the server's own and is never
-   * handed out.
-   */
+  /** See {@link addPool}. */
   async addPool(asked: NewPool, capacity: number, nowMs: number): Promise<AddPoolResult> {
-    return this.#act(nowMs, async ({ tx, changed }) => {
-      const pools = (await tx.selectFrom('pools').selectAll().execute()).map(toPool);
-      const overlapped = pools.find((pool) => prefixesOverlap(pool.prefix, asked.prefix));
-      if (overlapped) return { ok: false, refusal: 'overlaps-pool', with: overlapped.prefix };
-      const firstIndex = Math.max(
-        0,
-        ...pools
-          .filter((pool) => pool.purpose === asked.purpose)
-          .map((pool) => pool.firstIndex + pool.positionCount),
-      );
-      const free = capacity - firstIndex;
-      if (positionCount(asked.prefix, asked.positionLength) > free)
-        return { ok: false, refusal: 'over-capacity', free };
-      const row = await tx
-        .insertInto('pools')
-        .values({
-          purpose: asked.purpose,
-          prefix: formatIpv6Prefix(asked.prefix),
-          position_length: asked.positionLength,
-          first_index: firstIndex,
-          next_position: asked.purpose === 'link' ? 1 : 0,
-          created_at_ms: nowMs,
-        })
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await changed('pool', row.id);
-      return { ok: true, pool: toPool(row) };
-    });
+    return this.#act(nowMs, (act) => addPool(act, asked, capacity));
   }
 
   /** In the order in which they were added. */
   async pools(): Promise<readonly Pool[]> {
-    return (await this.#db.selectFrom('pools').selectAll().orderBy('id').execute()).map(toPool);
+    return readPools(this.#db);
   }
 
   /** {@link pools} with how many positions are leased; counts every lease. */
   async poolUsage(): Promise<readonly PoolUsage[]> {
-    const rows = await this.#db
-      .selectFrom('pools')
-      .selectAll()
-      .select((pool) =>
-        pool
-          .selectFrom('leases')
-          .select((leases) => leases.fn.count<number>('leases.tunnel_id').as('leased'))
-          .whereRef('leases.pool_id', '=', 'pools.id')
-          .as('leased'),
-      )
-      .orderBy('id')
-      .execute();
-    return rows.map((row) => ({ ...toPool(row), leased: Number(row.leased ?? 0) }));
+    return readPoolUsage(this.#db);
   }
 
   // Tunnels
@@ -354,9 +298,15 @@ export class Store {
   }
 
   /** The same for the tunnel in a slot, unless its client has logged in after `sinceMs`. */
-  async takeDownUnlessLogin(slot: number, sinceMs: number, nowMs: number): Promise<boolean> {
+  async takeDownUnlessLogin(
+    slot: number,
+    sinceMs: number,
+    nowMs: number,
+    family: TunnelFamily = 'ipv6',
+  ): Promise<boolean> {
     return this.#act(nowMs, async (act) => {
-      const tunnel = await readTunnel(act.tx, { slot });
+      const read = family === 'ipv6' ? readTunnel : readIpv4Tunnel;
+      const tunnel = await read(act.tx, { slot });
       if (!tunnel?.attachment || (tunnel.lastLoginAtMs ?? 0) > sinceMs) return false;
       await takeDownTunnel(act, tunnel);
       return true;
@@ -411,7 +361,7 @@ export class Store {
     return this.#act(nowMs, async (act) => {
       const tunnelIds = (await due(act.tx)).map((row) => row.tunnel_id!);
       for (const tunnelId of tunnelIds) {
-        const tunnel = await readTunnel(act.tx, { tunnelId });
+        const tunnel = await anyTunnel(act.tx, tunnelId);
         if (tunnel) await closeTunnel(act, tunnel);
       }
       return tunnelIds;
@@ -423,6 +373,27 @@ export class Store {
     const other = tunnelsWithOtherLease(this.#db, leaseMs).select('id').limit(1);
     if (await other.executeTakeFirst())
       await this.#act(nowMs, (act) => setUserLeases(act, leaseMs));
+  }
+
+  // Tunnels of IPv4 in IPv6
+
+  /** A refusal leaves nothing behind. */
+  async openIpv4Tunnel(request: Ipv4TunnelRequest, nowMs: number): Promise<OpenIpv4Result> {
+    const standing = await standingIpv4Tunnel(this.#db, request);
+    if (standing) return standing;
+    return this.#actOrUndo(nowMs, (act) => openIpv4Tunnel(act, request));
+  }
+
+  async attachIpv4Tunnel(request: AttachIpv4Request, nowMs: number): Promise<AttachIpv4Result> {
+    return this.#actOrUndo(nowMs, (act) => attachIpv4Tunnel(act, request));
+  }
+
+  async ipv4Tunnel(key: Ipv4TunnelKey): Promise<Ipv4Tunnel | undefined> {
+    return readIpv4Tunnel(this.#db, key);
+  }
+
+  async ipv4TunnelsAfter(afterId: number, limit: number): Promise<readonly Ipv4Tunnel[]> {
+    return readIpv4TunnelsAfter(this.#db, afterId, limit);
   }
 
   // Delegations, by owner index
@@ -503,10 +474,10 @@ export class Store {
   async #onTunnel(
     tunnelId: number,
     nowMs: number,
-    act: (act: Act, tunnel: Tunnel) => Promise<void>,
+    act: (act: Act, tunnel: AnyTunnel) => Promise<void>,
   ): Promise<boolean> {
     return this.#act(nowMs, async (context) => {
-      const tunnel = await readTunnel(context.tx, { tunnelId });
+      const tunnel = await anyTunnel(context.tx, tunnelId);
       if (tunnel) await act(context, tunnel);
       return tunnel !== undefined;
     });
@@ -521,6 +492,15 @@ class Undo extends Error {
     super('undone');
     this.result = result;
   }
+}
+
+async function anyTunnel(db: Reader, tunnelId: number): Promise<AnyTunnel | undefined> {
+  return (await readTunnel(db, { tunnelId })) ?? readIpv4Tunnel(db, { tunnelId });
+}
+
+async function tunnelsOf(db: Reader, userId: number): Promise<readonly AnyTunnel[]> {
+  const tunnels = [await readTunnel(db, { userId }), await readIpv4Tunnel(db, { userId })];
+  return tunnels.filter((tunnel) => tunnel !== undefined);
 }
 
 function secretColumns({ sealedHa1, sealedScram }: SealedSecret) {
@@ -539,26 +519,6 @@ function toUser(row: {
     name: row.name,
     disabledAtMs: row.disabled_at_ms ?? undefined,
     proxyTrustedAtMs: row.proxy_trusted_at_ms ?? undefined,
-    createdAtMs: row.created_at_ms,
-  };
-}
-
-function toPool(row: {
-  id: number;
-  purpose: PoolPurpose;
-  prefix: string;
-  position_length: number;
-  first_index: number;
-  created_at_ms: number;
-}): Pool {
-  const prefix = parseStoredPrefix(row.prefix);
-  return {
-    id: row.id,
-    purpose: row.purpose,
-    prefix,
-    positionLength: row.position_length,
-    positionCount: positionCount(prefix, row.position_length),
-    firstIndex: row.first_index,
     createdAtMs: row.created_at_ms,
   };
 }

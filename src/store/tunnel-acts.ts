@@ -2,17 +2,11 @@
 // and notes in the change feed what it changed. Which pools, who may take whose place and how long
 // a lease lasts come in as arguments: this file keeps the rows consistent and decides nothing else.
 
-import type { Ipv4Endpoint } from '../address.ts';
+import { formatIpv4, type Ipv4Endpoint } from '../address.ts';
+import type { Act } from './changes.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
 import type { ChangeKind, Encapsulation, Reader, Writer } from './schema.ts';
-import { readAttachedAtAddress, readTunnel, type Tunnel } from './tunnels.ts';
-
-/** One transaction under way. */
-export interface Act {
-  readonly tx: Writer;
-  readonly nowMs: number;
-  readonly changed: (kind: ChangeKind, subject: number) => Promise<void>;
-}
+import { type AnyTunnel, readAttachedAtAddress, readTunnel, type Tunnel } from './tunnels.ts';
 
 export interface TunnelRequest {
   /** Undefined: an anonymous tunnel, which is the same one for the same endpoint while it lives. */
@@ -145,6 +139,7 @@ async function makeTunnel(act: Act, request: TunnelRequest): Promise<number | un
     .insertInto('tunnels')
     .values({
       user_id: request.userId ?? null,
+      family: 'ipv6',
       slot,
       interface_id: request.interfaceId.toString(16).padStart(16, '0'),
       state: 'enabled',
@@ -187,7 +182,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
       .values({
         tunnel_id: tunnelId,
         encapsulation,
-        client_address: client.address,
+        client_address: formatIpv4(client.address),
         client_port: client.port,
         attached_at_ms: nowMs,
       })
@@ -217,32 +212,36 @@ async function isFull(db: Reader, request: AttachRequest): Promise<boolean> {
 }
 
 /** Takes the tunnel's client away. Addresses stay leased, but to a user only. */
-export async function takeDownTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+export async function takeDownTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   // An anonymous tunnel without a client is nobody's: no login leads back to it.
   if (tunnel.user) await detachTunnel(act, tunnel);
   else await closeTunnel(act, tunnel);
 }
 
 /** The lease begins to run out when the client goes: what is in use is never taken back. */
-async function detachTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+async function detachTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
   if (tunnel.attachment) await setLeaseEnd(act.tx, tunnel.id, endOf(tunnel.leaseMs, act.nowMs));
-  await act.changed('slot', tunnel.slot);
+  await act.changed(slotKind(tunnel), tunnel.slot);
 }
 
 /** Ends the tunnel and frees its addresses. */
-export async function closeTunnel(act: Act, tunnel: Tunnel): Promise<void> {
+export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
   const owners = await freeLeases(act.tx, tunnel.id, act.nowMs);
   await act.tx.deleteFrom('tunnels').where('id', '=', tunnel.id).execute();
   for (const index of owners) await act.changed('owner', index);
-  await act.changed('slot', tunnel.slot);
+  await act.changed(slotKind(tunnel), tunnel.slot);
+}
+
+function slotKind({ family }: AnyTunnel): ChangeKind {
+  return family === 'ipv4' ? 'ipv4-slot' : 'slot';
 }
 
 export async function setTunnelState(
   act: Act,
-  tunnel: Tunnel,
-  state: Tunnel['state'],
+  tunnel: AnyTunnel,
+  state: AnyTunnel['state'],
 ): Promise<void> {
   await act.tx.updateTable('tunnels').set({ state }).where('id', '=', tunnel.id).execute();
   await detachTunnel(act, tunnel);
@@ -265,7 +264,7 @@ export async function setUserLeases(
     .set({ expires_at_ms: endOf(leaseMs, nowMs) ?? null })
     .where('tunnel_id', 'in', others.where('state', '=', 'enabled'))
     .where('tunnel_id', 'not in', tx.selectFrom('attachments').select('tunnel_id'))
-    .where('purpose', '=', 'link')
+    .where('purpose', '!=', 'delegation')
     .execute();
   await tx
     .updateTable('tunnels')
@@ -286,7 +285,7 @@ export function tunnelsWithOtherLease(db: Reader, leaseMs: number | undefined) {
     );
 }
 
-async function setLeaseEnd(
+export async function setLeaseEnd(
   tx: Writer,
   tunnelId: number,
   expiresAtMs: number | undefined,
@@ -295,15 +294,15 @@ async function setLeaseEnd(
     .updateTable('leases')
     .set({ expires_at_ms: expiresAtMs ?? null })
     .where('tunnel_id', '=', tunnelId)
-    .where('purpose', '=', 'link')
+    .where('purpose', '!=', 'delegation')
     .execute();
 }
 
-function endOf(leaseMs: number | undefined, nowMs: number): number | undefined {
+export function endOf(leaseMs: number | undefined, nowMs: number): number | undefined {
   return leaseMs === undefined ? undefined : nowMs + leaseMs;
 }
 
-async function userRefusal(
+export async function userRefusal(
   db: Reader,
   { userId, proxy }: Pick<TunnelRequest, 'userId' | 'proxy'>,
 ): Promise<'no-such-user' | 'user-disabled' | 'proxy-not-allowed' | undefined> {

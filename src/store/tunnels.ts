@@ -2,14 +2,16 @@
 // Reads only. Knows nothing of what a tunnel may do.
 
 import {
+  formatIpv4,
   type Ipv4Address,
   type Ipv4Endpoint,
   type Ipv6Prefix,
-  parseIpv6Prefix,
+  parseIpv4,
   prefixAt,
 } from '../address.ts';
 import { StoreError } from './error.ts';
-import type { Encapsulation, Reader, TunnelState } from './schema.ts';
+import { parseStoredPrefix } from './pools.ts';
+import type { Encapsulation, Reader, TunnelFamily, TunnelState } from './schema.ts';
 
 /** How a tunnel reaches its client at present. */
 export interface TunnelAttachment {
@@ -19,18 +21,13 @@ export interface TunnelAttachment {
   readonly attachedAtMs: number;
 }
 
-export interface Tunnel {
+/** What every tunnel has, whatever it carries. */
+export interface AnyTunnel {
   readonly id: number;
+  readonly family: TunnelFamily;
   /** Undefined: anonymous. */
   readonly user: { readonly id: number; readonly name: string } | undefined;
   readonly slot: number;
-  readonly link: Ipv6Prefix;
-  /** The low 64 bits of the client's address in the link. */
-  readonly interfaceId: bigint;
-  readonly delegation: Ipv6Prefix | undefined;
-  readonly requestedPrefixLength: number | undefined;
-  /** Whom the client wants the names of its prefix delegated to; names or addresses. */
-  readonly nameServers: readonly string[];
   readonly state: TunnelState;
   readonly keepaliveSeconds: number;
   readonly lifetimeSeconds: number;
@@ -40,6 +37,19 @@ export interface Tunnel {
   readonly lastLoginAtMs: number | undefined;
   /** When the link's lease ends; undefined: it does not. */
   readonly expiresAtMs: number | undefined;
+  readonly attachment: { readonly attachedAtMs: number } | undefined;
+}
+
+/** IPv6 in IPv4. */
+export interface Tunnel extends AnyTunnel {
+  readonly family: 'ipv6';
+  readonly link: Ipv6Prefix;
+  /** The low 64 bits of the client's address in the link. */
+  readonly interfaceId: bigint;
+  readonly delegation: Ipv6Prefix | undefined;
+  readonly requestedPrefixLength: number | undefined;
+  /** Whom the client wants the names of its prefix delegated to; names or addresses. */
+  readonly nameServers: readonly string[];
   readonly attachment: TunnelAttachment | undefined;
 }
 
@@ -60,7 +70,7 @@ export async function readTunnel(db: Reader, key: TunnelKey): Promise<Tunnel | u
           ? all.where('tunnels.slot', '=', key.slot)
           : all
               .where('attachments.encapsulation', '=', key.encapsulation)
-              .where('attachments.client_address', '=', key.client.address)
+              .where('attachments.client_address', '=', formatIpv4(key.client.address))
               .where('attachments.client_port', '=', key.client.port);
   const row = await query.executeTakeFirst();
   return row && toTunnel(row);
@@ -118,7 +128,7 @@ export async function readAttachedAtAddress(
   // Named, so that the index on endpoints serves.
   const rows = await attached(db)
     .where('attachments.encapsulation', 'in', ['v6udpv4', 'v6v4'])
-    .where('attachments.client_address', '=', address)
+    .where('attachments.client_address', '=', formatIpv4(address))
     .execute();
   return rows.map(toAttached);
 }
@@ -127,6 +137,7 @@ function attached(db: Reader) {
   return db
     .selectFrom('attachments')
     .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
+    .where('tunnels.family', '=', 'ipv6')
     .select([
       'tunnels.id',
       'tunnels.slot',
@@ -151,11 +162,7 @@ function toAttached(
     interfaceId: parseInterfaceId(row.interface_id),
     keepaliveSeconds: row.keepalive_seconds,
     createdAtMs: row.created_at_ms,
-    attachment: {
-      encapsulation: row.encapsulation,
-      client: { address: row.client_address, port: row.client_port },
-      attachedAtMs: row.attached_at_ms,
-    },
+    attachment: toAttachment(row),
   };
 }
 
@@ -163,15 +170,27 @@ function parseInterfaceId(text: string): bigint {
   return BigInt(`0x${text}`);
 }
 
-export function parseStoredPrefix(text: string): Ipv6Prefix {
-  const prefix = parseIpv6Prefix(text);
-  if (!prefix) throw new StoreError('corrupt', `"${text}" in the database is not an IPv6 prefix`);
-  return prefix;
+function toAttachment(row: {
+  encapsulation: Encapsulation | 'v4v6';
+  client_address: string;
+  client_port: number;
+  attached_at_ms: number;
+}): TunnelAttachment {
+  const { encapsulation, client_address: text } = row;
+  const address = parseIpv4(text);
+  if (address === undefined || encapsulation === 'v4v6')
+    throw new StoreError('corrupt', `"${text}" in the database is not where IPv6 in IPv4 can lead`);
+  return {
+    encapsulation,
+    client: { address, port: row.client_port },
+    attachedAtMs: row.attached_at_ms,
+  };
 }
 
 function joined(db: Reader) {
   return db
     .selectFrom('tunnels')
+    .where('tunnels.family', '=', 'ipv6')
     .leftJoin('users', 'users.id', 'tunnels.user_id')
     .innerJoin('leases as links', (on) =>
       on.onRef('links.tunnel_id', '=', 'tunnels.id').on('links.purpose', '=', 'link'),
@@ -217,6 +236,7 @@ type Row = Awaited<ReturnType<ReturnType<typeof joined>['execute']>>[number];
 function toTunnel(row: Row): Tunnel {
   return {
     id: row.id,
+    family: 'ipv6',
     user: row.user_id === null ? undefined : { id: row.user_id, name: row.user_name ?? '' },
     slot: row.slot,
     link: prefixAt(parseStoredPrefix(row.link_prefix), row.link_length, row.link_position),
@@ -246,10 +266,11 @@ function toTunnel(row: Row): Tunnel {
       row.client_port === null ||
       row.attached_at_ms === null
         ? undefined
-        : {
+        : toAttachment({
             encapsulation: row.encapsulation,
-            client: { address: row.client_address, port: row.client_port },
-            attachedAtMs: row.attached_at_ms,
-          },
+            client_address: row.client_address,
+            client_port: row.client_port,
+            attached_at_ms: row.attached_at_ms,
+          }),
   };
 }

@@ -5,15 +5,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { parseIpv4Prefix } from '../../src/address.ts';
 import { displacedBy, planPools } from '../../src/broker/allocation.ts';
 import { IdleWatch } from '../../src/broker/idle-watch.ts';
 import { keepaliveSecondsFor, silenceOf } from '../../src/broker/lifetime.ts';
 import { addPool } from '../../src/broker/pools.ts';
+import type { Ipv6Pool } from '../../src/store/pools.ts';
+import type { PoolPurpose } from '../../src/store/schema.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import type { Pool } from '../../src/store/store.ts';
 import { prefix } from './fixture.ts';
 
-function pool(id: number, purpose: Pool['purpose'], positionLength: number): Pool {
+function pool(id: number, purpose: Ipv6Pool['purpose'], positionLength: number): Ipv6Pool {
   return {
     id,
     purpose,
@@ -134,18 +136,21 @@ describe('time', () => {
 });
 
 describe('adding a pool', () => {
-  const capacity = { tunnels: 1024, owners: 4096 };
+  const capacity = { link: 1024, delegation: 4096, 'ipv4-link': 1024 };
 
   async function withStore(
     act: (
-      add: (purpose: Pool['purpose'], text: string, length: number) => Promise<string>,
+      add: (purpose: PoolPurpose, text: string, length: number) => Promise<string>,
     ) => Promise<void>,
   ): Promise<void> {
     const directory = mkdtempSync(join(tmpdir(), 'sixway-pools-'));
     const store = await openSqliteStore({ file: join(directory, 'sixway.db'), create: true });
     try {
       await act(async (purpose, text, positionLength) => {
-        const wish = { purpose, prefix: prefix(text), positionLength };
+        const wish =
+          purpose === 'ipv4-link'
+            ? { purpose, prefix: parseIpv4Prefix(text)!, positionLength }
+            : { purpose, prefix: prefix(text), positionLength };
         const added = await addPool(store, wish, capacity, 0);
         return added.ok ? 'ok' : added.refusal;
       });
@@ -171,6 +176,24 @@ describe('adding a pool', () => {
       assert.equal(await add('delegation', '2001:db8::/56', 48), 'length-unusable');
       assert.equal(await add('delegation', '2001:db8::/60', 65), 'length-unusable');
       assert.equal(await add('delegation', '2001:db8::/56', 56), 'ok');
+    });
+  });
+
+  it('takes IPv4 that hosts can have, cut into links of four addresses or one', async () => {
+    await withStore(async (add) => {
+      for (const text of ['127.0.0.0/16', '224.0.0.0/8', '0.0.0.0/4', '169.254.0.0/16'])
+        assert.equal(await add('ipv4-link', text, 30), 'prefix-unusable', text);
+      for (const [text, length] of [
+        ['100.64.0.0/22', 24],
+        ['100.64.0.0/22', 31],
+        ['100.64.0.0/30', 30],
+        ['100.64.0.0/32', 32],
+      ] as const)
+        assert.equal(await add('ipv4-link', text, length), 'length-unusable', text);
+      assert.equal(await add('ipv4-link', '100.64.0.0/18', 30), 'over-capacity');
+      assert.equal(await add('ipv4-link', '100.64.0.0/24', 30), 'ok');
+      assert.equal(await add('ipv4-link', '10.0.0.0/24', 32), 'ok');
+      assert.equal(await add('ipv4-link', '10.0.0.128/25', 32), 'overlaps-pool');
     });
   });
 

@@ -18,8 +18,9 @@ import {
 } from '../../src/broker/broker.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { TICK_SHIFT, TUNNEL_OFFSET } from '../../src/dataplane/layout.gen.ts';
+import type { Ipv6Pool, Pool } from '../../src/store/pools.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import type { Pool, Store } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 
 export const REALM = 'broker.example';
 export const KEY = new Uint8Array(32).fill(7);
@@ -93,7 +94,7 @@ export class Fixture {
     return made;
   }
 
-  async addPool(purpose: Pool['purpose'], text: string, positionLength: number): Promise<Pool> {
+  async addPool(purpose: Ipv6Pool['purpose'], text: string, positionLength: number): Promise<Pool> {
     const added = await this.store.addPool(
       { purpose, prefix: prefix(text), positionLength },
       1024,

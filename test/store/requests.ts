@@ -1,7 +1,8 @@
 // What the store's tests ask for, in few words.
 
 import { type Ipv6Prefix, parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
-import type { Pool, SealedSecret, Store } from '../../src/store/store.ts';
+import type { Pool } from '../../src/store/pools.ts';
+import type { SealedSecret, Store } from '../../src/store/store.ts';
 import type { OpenResult, TunnelRequest } from '../../src/store/tunnel-acts.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { formatIpv6Prefix } from '../../src/address.ts';
-import type { Pool, Store } from '../../src/store/store.ts';
+import type { Pool } from '../../src/store/pools.ts';
+import type { Store } from '../../src/store/store.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 import { openStore } from './open-store.ts';
 import {
