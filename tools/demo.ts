@@ -11,7 +11,7 @@ import {
   LINK_POOL,
   WEB_IPV6,
 } from '../test/lab/internet.ts';
-import { Lab, sleep } from '../test/lab/lab.ts';
+import { Lab } from '../test/lab/lab.ts';
 import { ping, startWebServer } from '../test/lab/probe.ts';
 import { type RunningBroker, startBroker, startClient } from '../test/lab/sixway.ts';
 
@@ -115,35 +115,39 @@ let interrupted: (() => void) | undefined;
 const interruption = new Promise<void>((resolve) => {
   interrupted = resolve;
 });
-process.once('SIGINT', () => interrupted?.());
-process.once('SIGTERM', () => interrupted?.());
+let wasInterrupted = false;
+let finished = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    wasInterrupted = true;
+    interrupted?.();
+  });
+}
 
+const demonstration = demonstrate(lab).then(async ({ net }) => {
+  finished = true;
+  if (!keep) return;
+  heading('Everything stays up until you press Ctrl-C. Look around from another terminal:');
+  for (const host of [net.client, net.broker, net.web]) {
+    const [file, words] = host.inside('bash', []);
+    show(`${host.name.padEnd(8)} ${[file, ...words].join(' ')}`);
+  }
+  show(`The broker's configuration: ${lab.directory}/broker/sixway.toml`);
+  await interruption;
+});
 try {
-  await Promise.race([
-    demonstrate(lab).then(async ({ net }) => {
-      if (!keep) return;
-      heading('Everything stays up until you press Ctrl-C. Look around from another terminal:');
-      for (const host of [net.client, net.broker, net.web]) {
-        const [file, words] = host.inside('bash', []);
-        show(`${host.name.padEnd(8)} ${[file, ...words].join(' ')}`);
-      }
-      show(`The broker's configuration: ${lab.directory}/broker/sixway.toml`);
-      await interruption;
-    }),
-    interruption,
-  ]);
+  await Promise.race([demonstration, interruption]);
 } catch (error) {
   failures++;
   console.error(red(`\n${(error as Error).message}`));
 } finally {
-  // A lab that is being built when the interrupt comes is let finish its step.
-  await sleep(0);
   await lab.close();
+  // A demonstration that was interrupted fails at its next step, which is of no interest.
+  await demonstration.catch(() => {});
 }
 const seconds = ((Date.now() - started) / 1000).toFixed(1);
-console.log(
-  failures === 0
-    ? `\n${green('All of it worked')}, in ${seconds} s; everything that was built is gone again.`
-    : `\n${red(`${failures} step(s) failed`)}, after ${seconds} s.`,
-);
-process.exitCode = failures === 0 ? 0 : 1;
+const gone = 'everything that was built is gone again';
+if (wasInterrupted && !finished) console.log(`\nInterrupted after ${seconds} s; ${gone}.`);
+else if (failures === 0) console.log(`\n${green('All of it worked')}, in ${seconds} s; ${gone}.`);
+else console.log(`\n${red(`${failures} step(s) failed`)}, after ${seconds} s; ${gone}.`);
+process.exitCode = wasInterrupted && !finished ? 130 : failures === 0 ? 0 : 1;
