@@ -65,6 +65,30 @@ static __always_inline int check_inner_length(struct __sk_buff *skb, const struc
 }
 
 /*
+ * Whether the inner packet, which is to an address of ours, would get to the socket of TSP: tunnels are
+ * no way around the limits of signalling. `payload`: where it begins in the buffer, behind the inner
+ * header, which says that `protocol` comes next. What cannot be told at a glance counts as signalling.
+ */
+static __always_inline int carries_signalling(struct __sk_buff *skb, __u32 payload, __u8 protocol,
+					      int is_fragment, __u16 local_port)
+{
+	__u8 start[TCP_FLAGS + 1];
+
+	if (is_extension(protocol) || protocol == PROTOCOL_FRAGMENT)
+		return 1;
+	if (protocol == PROTOCOL_UDP)
+		return bpf_skb_load_bytes(skb, payload, start, PORTS) ||
+		       (start[2] << 8 | start[3]) == local_port;
+	if (protocol != PROTOCOL_TCP)
+		return 0;
+	if (bpf_skb_load_bytes(skb, payload, start, sizeof(start)))
+		return 1;
+	return parse_tcp(start, start + sizeof(start), sizeof(start), 0, local_port) ==
+		       OUTCOME_IN_SIGNALLING ||
+	       (is_fragment && (start[2] << 8 | start[3]) == local_port);
+}
+
+/*
  * Removes link_length + [0, header_length) of the buffer and lets the inner header tell of
  * congestion on the way (RFC 6040, 4.2). Pointers into the buffer are void afterwards.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * How much signalling may go to user space: per source, per source prefix, and in all. Knows nothing
- * of packets but who sent them; never sees the packets of tunnels.
+ * of packets but who sent them; sees none of what tunnels carry elsewhere.
  *
  * Source addresses of UDP can be invented, so a flood of invented ones must not take the place of
  * people who log in. What it cannot do is come back: an invented source is hardly ever seen twice,
@@ -64,8 +64,8 @@ static __always_inline int take_place(struct source *place, __u64 key, __u64 now
  * What becomes of signalling from `key`: OUTCOME_IN_SIGNALLING or the limit that it exceeds. `key` as
  * in struct source; `packets` that the buffer stands for.
  */
-static __always_inline int limit_signalling(const struct config *settings, __u64 key,
-					    __u32 prefix_shift, __u32 packets)
+static __attribute__((noinline)) int limit_signalling(const struct config *settings, __u64 key,
+						      __u32 prefix_shift, __u32 packets)
 {
 	__u64 now = bpf_ktime_get_coarse_ns(), prefix = key >> prefix_shift, cost;
 	__u32 at, share = SHARE_STRANGERS;

@@ -24,6 +24,14 @@
 #define PROTOCOL_UDP 17
 #define PROTOCOL_IPV6 41
 #define PROTOCOL_ICMPV6 58
+#define PROTOCOL_HOP_BY_HOP 0
+#define PROTOCOL_ROUTING 43
+#define PROTOCOL_FRAGMENT 44
+#define PROTOCOL_AUTHENTICATION 51
+#define PROTOCOL_DESTINATION_OPTIONS 60
+#define PROTOCOL_MOBILITY 135
+#define PROTOCOL_HIP 139
+#define PROTOCOL_SHIM6 140
 #define FRAGMENT_MASK 0x3fff /* more fragments, offset */
 #define FRAGMENT_OFFSET 0x1fff
 #define IPV4_HEADER 20
@@ -58,6 +66,13 @@ static __always_inline __u64 make_endpoint(__u32 address, __u16 port, enum encap
 {
 	return address | (__u64)port << ENDPOINT_PORT_SHIFT |
 	       (__u64)encapsulation << ENDPOINT_ENCAPSULATION_SHIFT;
+}
+
+static __always_inline int is_extension(__u8 protocol)
+{
+	return protocol == PROTOCOL_HOP_BY_HOP || protocol == PROTOCOL_ROUTING ||
+	       protocol == PROTOCOL_DESTINATION_OPTIONS || protocol == PROTOCOL_AUTHENTICATION ||
+	       protocol == PROTOCOL_MOBILITY || protocol == PROTOCOL_HIP || protocol == PROTOCOL_SHIM6;
 }
 
 /*

@@ -9,15 +9,7 @@
 
 #include "parse.h"
 
-#define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_IPV4 4
-#define PROTOCOL_ROUTING 43
-#define PROTOCOL_FRAGMENT 44
-#define PROTOCOL_AUTHENTICATION 51
-#define PROTOCOL_DESTINATION_OPTIONS 60
-#define PROTOCOL_MOBILITY 135
-#define PROTOCOL_HIP 139
-#define PROTOCOL_SHIM6 140
 #define EXTENSION_UNIT 8
 #define OPTION_ENCAPSULATION_LIMIT 4
 #define FRAGMENT6_OFFSET 0xfff8
@@ -38,13 +30,6 @@ struct outer6 {
 	__u32 inner_room; /* octets that the outer headers leave for the inner packet */
 	__u8 traffic_class;
 };
-
-static __always_inline int is_extension(__u8 protocol)
-{
-	return protocol == PROTOCOL_HOP_BY_HOP || protocol == PROTOCOL_ROUTING ||
-	       protocol == PROTOCOL_DESTINATION_OPTIONS || protocol == PROTOCOL_AUTHENTICATION ||
-	       protocol == PROTOCOL_MOBILITY || protocol == PROTOCOL_HIP || protocol == PROTOCOL_SHIM6;
-}
 
 /* TSP over IPv6. Tunnelled packets do not come in UDP here. */
 static __always_inline int parse_udp6(const __u8 *udp, const __u8 *end, __u32 room, __u16 local_port)

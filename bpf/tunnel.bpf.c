@@ -103,6 +103,13 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		count_out(skb, tunnel, length);
 		return OUTCOME_IN_ECHO_ANSWERED;
 	}
+	if (low == settings->local6_low && to_high == settings->local6_high &&
+	    carries_signalling(skb, link_length + outer.header_length + IPV6_HEADER,
+			       outer.inner->nexthdr, 0, settings->local_port)) {
+		result = limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
+		if (result != OUTCOME_IN_SIGNALLING)
+			return result;
+	}
 
 	count_in(skb, tunnel, length);
 	return strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);

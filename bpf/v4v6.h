@@ -85,6 +85,18 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 		count_out4(skb, tunnel, length);
 		return OUTCOME_IN_ECHO_ANSWERED;
 	}
+	/* Later fragments carry no ports. */
+	if (to == settings->local_address &&
+	    !(outer.inner->frag_off & bpf_htons(FRAGMENT_OFFSET)) &&
+	    carries_signalling(skb, link_length + outer.header_length + outer.inner->ihl * 4,
+			       outer.inner->protocol,
+			       outer.inner->frag_off & bpf_htons(FRAGMENT_MASK),
+			       settings->local_port)) {
+		result = limit_signalling(settings, outer.source.high, IPV6_PREFIX_SHIFT,
+					  packets_in(skb));
+		if (result != OUTCOME_IN_SIGNALLING)
+			return result;
+	}
 	count_in4(skb, tunnel, length);
 	return strip_outer6(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
 }

@@ -8,7 +8,7 @@ import type { OutcomeName, SignallingLimits } from '../../src/dataplane/dataplan
 import { SOURCES_BITS } from '../../src/dataplane/layout.gen.ts';
 import { DROP, ELSEWHERE, INSIDE, PASS, setUpBench } from './bench.ts';
 import { bytes, ethernet, filler, ipv4, ipv6, tcp, udp } from './packets.ts';
-import { BROKER, CLIENT, CLIENT_PORT, PORT, SETTINGS } from './scratch.ts';
+import { BROKER, BROKER6, CLIENT, CLIENT_PORT, PORT, SETTINGS } from './scratch.ts';
 
 const bench = setUpBench('tunnel_ingress');
 const NO_LIMITS: SignallingLimits = { perAddress: 0, perPrefix: 0, total: 0 };
@@ -191,6 +191,45 @@ describe('ways around the limits', () => {
   test('a segment too short for its flags is the kernel’s to drop', () => {
     const short = ipv4({ from: CLIENT, to: BROKER, protocol: 6 }, syn.slice(0, 13));
     bench.expect('in_not_ours', PASS, ethernet('ipv4', short));
+  });
+});
+
+describe('signalling through a tunnel', () => {
+  const through = (to: string, nextHeader: number, payload: Uint8Array) => {
+    const datagram = udp(
+      { from: CLIENT_PORT, to: PORT },
+      ipv6({ from: INSIDE, to, nextHeader }, payload),
+    );
+    return ethernet('ipv4', ipv4({ from: CLIENT, to: BROKER, protocol: 17 }, datagram));
+  };
+  const tsp = udp({ from: 4000, to: PORT }, bytes([0xf0], filler(20)));
+  const [TCP, UDP, HOP_BY_HOP] = [6, 17, 0];
+  const segment = (flags: number, to = PORT) => tcp({ from: 4000, to, flags });
+  const goesOn = (packet: Uint8Array) => void bench.expect('in_decapsulated', PASS, packet);
+
+  test('to our own address is limited as if it came without one', () => {
+    limit({ perAddress: 2 });
+    goesOn(through(BROKER6, UDP, tsp));
+    goesOn(through(BROKER6, TCP, segment(SYN)));
+    goesOn(through(BROKER6, HOP_BY_HOP, bytes([UDP, 0, 1, 4, 0, 0, 0, 0], tsp)));
+    pass(signalling(CLIENT));
+    limited('address', through(BROKER6, UDP, tsp));
+    limited('address', through(BROKER6, TCP, segment(SYN)));
+    limited('address', through(BROKER6, HOP_BY_HOP, bytes([UDP, 0, 1, 4, 0, 0, 0, 0], tsp)));
+    limited('address', through(BROKER6, UDP, tsp.slice(0, 3)));
+    limited('address', through(BROKER6, TCP, segment(SYN).slice(0, 13)));
+    limited('address', signalling(CLIENT));
+  });
+  test('is not what goes elsewhere, or to another port', () => {
+    limit({ perAddress: 1 });
+    for (let i = 0; i < 3; i++) bench.run(signalling(CLIENT));
+    limited('address', signalling(CLIENT));
+    goesOn(through(ELSEWHERE, UDP, tsp));
+    goesOn(through(ELSEWHERE, HOP_BY_HOP, filler(16)));
+    goesOn(through(BROKER6, UDP, udp({ from: PORT, to: 53 }, filler(20))));
+    goesOn(through(BROKER6, TCP, segment(SYN, 22)));
+    goesOn(through(BROKER6, TCP, segment(ACK)));
+    goesOn(through(BROKER6, 58, filler(20)));
   });
 });
 

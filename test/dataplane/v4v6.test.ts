@@ -21,7 +21,16 @@ import {
   tcp,
   udp,
 } from './packets.ts';
-import { address6, BROKER6, CLIENT6, DELEGATIONS, LINKS, PORT, SETTINGS } from './scratch.ts';
+import {
+  address6,
+  BROKER,
+  BROKER6,
+  CLIENT6,
+  DELEGATIONS,
+  LINKS,
+  PORT,
+  SETTINGS,
+} from './scratch.ts';
 
 const ingress = setUpBench('tunnel_ingress');
 const egress = setUpBench('tunnel_egress');
@@ -297,6 +306,34 @@ describe('signalling over IPv6', () => {
     signalling(from('2001:db8:9:2::1'));
     comesIn('in_signalling_limited_prefix', from('2001:db8:9:3::1'));
     signalling(from('2001:db8:a:1::1'));
+  });
+});
+
+describe('signalling through a v4v6 tunnel', () => {
+  const tsp = udp({ from: 4000, to: PORT }, bytes([0xf0], filler(20)));
+  const syn = tcp({ from: 4000, to: PORT, flags: 2 });
+  const goesOn = (packet: Uint8Array) =>
+    void ingress.expect('in_decapsulated', PASS, tunnelled(packet));
+  const limited = (packet: Uint8Array) =>
+    comesIn('in_signalling_limited_address', tunnelled(packet));
+  const toUs = (fields: Partial<Ipv4Fields>, payload: Uint8Array) =>
+    inner({ to: BROKER, ...fields }, payload);
+
+  test('is limited as if it came without one', () => {
+    ingress.plane.configure({
+      ...SETTINGS,
+      signallingLimits: { ...SETTINGS.signallingLimits, perAddress: 1 },
+    });
+    goesOn(toUs({}, tsp));
+    goesOn(toUs({ protocol: TCP }, syn));
+    limited(toUs({}, tsp));
+    limited(toUs({ options: [1, 1, 1, 0] }, tsp));
+    limited(toUs({ protocol: TCP }, syn));
+    limited(toUs({ protocol: TCP, fragment: 0x2000 }, bytes(syn.slice(0, 8), filler(8))));
+    goesOn(toUs({ fragment: 0x0010 }, tsp));
+    goesOn(toUs({ to: ELSEWHERE }, tsp));
+    goesOn(toUs({}, udp({ from: PORT, to: 53 }, filler(20))));
+    goesOn(toUs({ protocol: TCP }, tcp({ from: 4000, to: PORT, flags: 0x10 })));
   });
 });
 
