@@ -19,6 +19,12 @@ export interface Ipv4Endpoint {
   readonly port: number;
 }
 
+/** An {@link Endpoint} on IPv6; `port` is 0 for encapsulations without ports (RFC 2473). */
+export interface Ipv6Endpoint {
+  readonly address: Ipv6Address;
+  readonly port: number;
+}
+
 /** `address` has no bits set beyond `length` (0 … 128). */
 export interface Ipv6Prefix {
   readonly address: Ipv6Address;

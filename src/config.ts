@@ -258,6 +258,11 @@ export const SETTINGS = {
       'Where programs and maps are pinned, so that traffic flows while the daemon is away.',
     ),
     maxTunnels: setting(whole(1, 16_777_216), 65_536, 'Records in the kernel; 64 bytes each.'),
+    maxIpv4Tunnels: setting(
+      whole(1, 16_777_216),
+      16_384,
+      'Records in the kernel for tunnels of IPv4 in IPv6 (v4v6); 64 bytes each.',
+    ),
     maxDelegations: setting(
       whole(1, 268_435_456),
       1_048_576,

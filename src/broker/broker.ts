@@ -3,9 +3,10 @@
 // store; the broker follows. Knows no protocol and no socket.
 
 import { randomBytes } from 'node:crypto';
-import type { Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
+import type { Endpoint, Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { StoreError } from '../store/error.ts';
+import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Encapsulation } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { AttachRefusal, OpenRefusal } from '../store/tunnel-acts.ts';
@@ -13,6 +14,7 @@ import type { Tunnel } from '../store/tunnels.ts';
 import type { Accounts, StoredCredential } from './accounts.ts';
 import { displacedBy, planPools } from './allocation.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { type Ipv4OpenRequest, type Ipv4TunnelView, ipv4ViewOf, openIpv4 } from './ipv4-tunnels.ts';
 import {
   keepaliveSecondsFor,
   OFFER_LIFETIME_MS,
@@ -21,8 +23,8 @@ import {
 } from './lifetime.ts';
 import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
 import { Loop } from './loop.ts';
-import { Offers } from './offers.ts';
-import { type Log, Projection, type Reconciled } from './projection.ts';
+import { type Ipv4Offer, Offers } from './offers.ts';
+import { type Idle, type Log, Projection, type Reconciled } from './projection.ts';
 
 export interface BrokerPolicy {
   /** How often clients are told to send a keepalive; they may ask for more often. */
@@ -59,6 +61,8 @@ export type Refusal =
   | 'no-free-prefix'
   | 'prefix-length-unavailable'
   | 'prefix-for-anonymous'
+  /** IPv4 in IPv6 is for users. */
+  | 'ipv4-for-anonymous'
   /** Another user's tunnel is at this address. */
   | 'address-in-use'
   /** There are as many tunnels at this address as policy allows. */
@@ -119,10 +123,18 @@ export interface TunnelOffer extends TunnelView {
   readonly offerId: number;
 }
 
-/** Whose tunnel is meant: the user's, or the anonymous one at the endpoint. */
-export interface TunnelOwner {
+/** As {@link TunnelOffer}. */
+export interface Ipv4TunnelOffer extends Ipv4TunnelView {
+  readonly offerId: number;
+}
+
+/**
+ * Whose tunnel is meant: the user's, or the anonymous one at the endpoint. Who asks from an IPv6
+ * address means the tunnel of IPv4 in IPv6.
+ */
+export interface TunnelOwner<E extends Endpoint = Endpoint> {
   readonly userId: number | undefined;
-  readonly client: Ipv4Endpoint;
+  readonly client: E;
 }
 
 const USER_INTERFACE_ID = 2n;
@@ -136,7 +148,7 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #clock: () => number;
   readonly #projection: Projection;
-  readonly #idle: IdleWatch;
+  readonly #idle: Idle;
   readonly #lockout = new Lockout();
   readonly #offers = new Offers();
   readonly #underWay = new Set<Promise<unknown>>();
@@ -145,7 +157,7 @@ export class Broker {
   private constructor(
     options: BrokerOptions,
     projection: Projection,
-    idle: IdleWatch,
+    idle: Idle,
     reconciled: Reconciled,
   ) {
     this.#options = options;
@@ -182,7 +194,10 @@ export class Broker {
     if (!(await accounts.keyFits()))
       throw new Error('the key is not the one that the secrets in the database were sealed with');
     await store.setUserLeases(userLeaseMs(options.policy), clock());
-    const idle = new IdleWatch(dataplane.capacity.tunnels);
+    const idle = {
+      ipv6: new IdleWatch(dataplane.capacity.tunnels),
+      ipv4: new IdleWatch(dataplane.capacity.v4v6 ?? 0),
+    };
     const projection = new Projection(store, dataplane, idle, clock, log);
     return new Broker(options, projection, idle, await projection.reconcile());
   }
@@ -224,7 +239,15 @@ export class Broker {
   // Tunnels
 
   /** Finds the user's tunnel or makes one. Nothing flows before {@link accept}. */
-  async open(request: OpenRequest): Promise<Result<{ readonly offer: TunnelOffer }>> {
+  open(request: OpenRequest): Promise<Result<{ readonly offer: TunnelOffer }>>;
+  open(request: Ipv4OpenRequest): Promise<Result<{ readonly offer: Ipv4TunnelOffer }>>;
+  async open(
+    request: OpenRequest | Ipv4OpenRequest,
+  ): Promise<Result<{ readonly offer: TunnelOffer | Ipv4TunnelOffer }>> {
+    return request.encapsulation === 'v4v6' ? this.#openIpv4(request) : this.#open(request);
+  }
+
+  async #open(request: OpenRequest): Promise<Result<{ readonly offer: TunnelOffer }>> {
     return this.#refusingOnTrouble(async () => {
       const { store, policy } = this.#options;
       const { userId, encapsulation, prefixLength, proxy = false, nameServers = [] } = request;
@@ -281,14 +304,36 @@ export class Broker {
     });
   }
 
+  async #openIpv4(request: Ipv4OpenRequest): Promise<Result<{ readonly offer: Ipv4TunnelOffer }>> {
+    return this.#refusingOnTrouble(async () => {
+      const { store, policy } = this.#options;
+      const { userId, encapsulation } = request;
+      if (userId === undefined) return refuse('ipv4-for-anonymous');
+      const nowMs = this.#clock();
+      const { keepaliveSeconds } = policy;
+      const terms = { keepaliveSeconds, leaseMs: userLeaseMs(policy) };
+      const opened = await openIpv4(store, userId, request, terms, nowMs);
+      if (!opened.ok) return refuse(REFUSALS[opened.refusal]);
+      await this.#projection.follow();
+      const { tunnel } = opened;
+      const client = { address: request.client.address, port: 0 };
+      const waiting = { tunnelId: tunnel.id, userId, encapsulation, client, madeAtMs: nowMs };
+      return {
+        ok: true,
+        offer: { offerId: this.#offers.add(waiting), ...ipv4ViewOf(tunnel, client) },
+      };
+    });
+  }
+
   /**
    * Brings the tunnel up at the offer's endpoint: traffic flows when this is fulfilled. Takes the
    * tunnel away from where it was, and the endpoint from whoever has to make room.
    */
-  async accept(offerId: number): Promise<Result<{ readonly tunnel: TunnelView }>> {
+  async accept(offerId: number): Promise<Result<{ readonly tunnel: TunnelView | Ipv4TunnelView }>> {
     return this.#refusingOnTrouble(async () => {
       const offer = this.#offers.get(offerId);
       if (!offer) return refuse('no-such-tunnel');
+      if (offer.encapsulation === 'v4v6') return this.#acceptIpv4(offerId, offer);
       const { store, policy } = this.#options;
       const { tunnelId, userId, encapsulation, client, proxy } = offer;
       const nowMs = this.#clock();
@@ -310,13 +355,29 @@ export class Broker {
       this.#offers.delete(offerId);
       await this.#projection.follow();
       const { tunnel } = attached;
-      if (this.#projection.hasFailed(tunnel.slot)) return refuse('internal');
+      if (this.#projection.hasFailed('ipv6', tunnel.slot)) return refuse('internal');
       // A login where the tunnel was already changes no map, but is a sign of life.
       const { slot, keepaliveSeconds } = tunnel;
       const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds });
-      this.#idle.watch(slot, silence, nowMs);
+      this.#idle.ipv6.watch(slot, silence, nowMs);
       return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
     });
+  }
+
+  async #acceptIpv4(
+    offerId: number,
+    { tunnelId, userId, client }: Ipv4Offer,
+  ): Promise<Result<{ readonly tunnel: Ipv4TunnelView }>> {
+    const nowMs = this.#clock();
+    const request = { tunnelId, userId, client: client.address };
+    const attached = await this.#options.store.attachIpv4Tunnel(request, nowMs);
+    if (!attached.ok) return refuse(REFUSALS[attached.refusal]);
+    this.#offers.delete(offerId);
+    await this.#projection.follow();
+    const { slot, keepaliveSeconds } = attached.tunnel;
+    if (this.#projection.hasFailed('ipv4', slot)) return refuse('internal');
+    this.#idle.ipv4.watch(slot, silenceOf({ anonymous: false, keepaliveSeconds }), nowMs);
+    return { ok: true, tunnel: ipv4ViewOf(attached.tunnel, client) };
   }
 
   /** Gives an offer up. What was accepted before stays up, and a user's addresses stay theirs. */
@@ -334,10 +395,18 @@ export class Broker {
   }
 
   /** The owner's tunnel, if it is up. */
-  async describe(owner: TunnelOwner): Promise<Result<{ readonly tunnel: TunnelView }>> {
+  describe(owner: TunnelOwner<Ipv4Endpoint>): Promise<Result<{ readonly tunnel: TunnelView }>>;
+  describe(owner: TunnelOwner): Promise<Result<{ readonly tunnel: TunnelView | Ipv4TunnelView }>>;
+  async describe(
+    owner: TunnelOwner,
+  ): Promise<Result<{ readonly tunnel: TunnelView | Ipv4TunnelView }>> {
     return this.#refusingOnTrouble(async () => {
       const tunnel = await this.#tunnelOf(owner);
       if (!tunnel?.attachment) return refuse('no-such-tunnel');
+      if (tunnel.family === 'ipv4') {
+        const endpoint = { address: tunnel.attachment.client, port: 0 };
+        return { ok: true, tunnel: ipv4ViewOf(tunnel, endpoint) };
+      }
       const { encapsulation, client } = tunnel.attachment;
       return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
     });
@@ -371,9 +440,13 @@ export class Broker {
     while ((await store.closeExpired(nowMs, EXPIRE_AT_ONCE)).length === EXPIRE_AT_ONCE);
     await this.#projection.follow();
 
-    const silent = this.#idle.silent(nowMs, (slot) => dataplane.counters(slot).inLastSeenMs);
-    for (const { slot, limitMs } of silent)
-      await store.takeDownUnlessLogin(slot, nowMs - limitMs, nowMs);
+    const lastSeenMs = {
+      ipv6: (slot: number) => dataplane.counters(slot).inLastSeenMs,
+      ipv4: (slot: number) => dataplane.countersV4v6(slot).inLastSeenMs,
+    };
+    for (const family of ['ipv6', 'ipv4'] as const)
+      for (const { slot, limitMs } of this.#idle[family].silent(nowMs, lastSeenMs[family]))
+        await store.takeDownUnlessLogin(slot, nowMs - limitMs, nowMs, family);
     await this.#projection.follow();
   }
 
@@ -405,16 +478,21 @@ export class Broker {
 
   /** As good as a login from there, and known when the process has just begun. */
   async #hasTunnelAt(userId: number, source: LoginSource): Promise<boolean> {
-    const tunnel = await this.#options.store.tunnel({ userId });
-    return tunnel?.attachment?.client.address === source.address;
+    const { store } = this.#options;
+    const { attachment } = (await store.tunnel({ userId })) ?? {};
+    const { attachment: ipv4 } = (await store.ipv4Tunnel({ userId })) ?? {};
+    return [attachment?.client.address, ipv4?.client].includes(source.address);
   }
 
-  async #tunnelOf({ userId, client }: TunnelOwner): Promise<Tunnel | undefined> {
+  async #tunnelOf({ userId, client }: TunnelOwner): Promise<Tunnel | Ipv4Tunnel | undefined> {
     const { store } = this.#options;
+    const { address, port } = client;
+    if (typeof address === 'bigint')
+      return userId === undefined ? undefined : store.ipv4Tunnel({ userId });
     if (userId !== undefined) return store.tunnel({ userId });
     const tunnel =
-      (await store.tunnel({ encapsulation: 'v6udpv4', client })) ??
-      (await store.tunnel({ encapsulation: 'v6v4', client: { address: client.address, port: 0 } }));
+      (await store.tunnel({ encapsulation: 'v6udpv4', client: { address, port } })) ??
+      (await store.tunnel({ encapsulation: 'v6v4', client: { address, port: 0 } }));
     return tunnel?.user ? undefined : tunnel;
   }
 

@@ -1,23 +1,34 @@
 // Tunnels that were offered and wait for their clients' accept: in memory, since an offer is good for
 // two minutes and a client that hears nothing asks again. Knows endpoints and tunnels by number.
 
-import type { Ipv4Address, Ipv4Endpoint } from '../address.ts';
+import type { IpAddress, Ipv4Endpoint, Ipv6Endpoint } from '../address.ts';
 import type { Encapsulation } from '../store/schema.ts';
 import { OFFER_LIFETIME_MS } from './lifetime.ts';
 
-export interface Offer {
+interface AnyOffer {
   readonly tunnelId: number;
+  readonly madeAtMs: number;
+}
+
+export interface Ipv6Offer extends AnyOffer {
   /** Undefined: anonymous. */
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
   readonly client: Ipv4Endpoint;
   readonly proxy: boolean;
-  readonly madeAtMs: number;
 }
+
+export interface Ipv4Offer extends AnyOffer {
+  readonly userId: number;
+  readonly encapsulation: 'v4v6';
+  readonly client: Ipv6Endpoint;
+}
+
+export type Offer = Ipv6Offer | Ipv4Offer;
 
 export class Offers {
   readonly #offers = new Map<number, Offer>();
-  readonly #byAddress = new Map<Ipv4Address, Set<number>>();
+  readonly #byAddress = new Map<IpAddress, Set<number>>();
   #lastId = 0;
 
   /** Answers the offer's id, which no other offer ever has. */
@@ -44,7 +55,7 @@ export class Offers {
   }
 
   /** Those that wait for a client at this address, whatever its port. */
-  at(address: Ipv4Address): readonly Offer[] {
+  at(address: IpAddress): readonly Offer[] {
     const ids = this.#byAddress.get(address) ?? [];
     return [...ids].map((id) => this.#offers.get(id)!);
   }

@@ -33,11 +33,11 @@ export function addPoolCommands(program: Command): void {
       const wish = wishOf(text, flags);
       const { purpose, positionLength } = wish;
       const { config } = configOf(flags);
-      const { maxTunnels, maxDelegations } = config.dataplane;
+      const { maxTunnels, maxDelegations, maxIpv4Tunnels } = config.dataplane;
       const capacity: PoolCapacity = {
         link: maxTunnels,
         delegation: maxDelegations,
-        'ipv4-link': maxTunnels,
+        'ipv4-link': maxIpv4Tunnels,
       };
       const added = await withStore(config, (store) => addPool(store, wish, capacity, Date.now()));
       if (!added.ok) fail(explain(added, text, purpose));
@@ -104,6 +104,12 @@ const LENGTHS: Readonly<Record<PoolPurpose, string>> = {
   'ipv4-link': 'IPv4 is handed out as /30 or /32, from a pool that is shorter',
 };
 
+const CAPACITIES: Readonly<Record<PoolPurpose, string>> = {
+  link: 'maxTunnels',
+  delegation: 'maxDelegations',
+  'ipv4-link': 'maxIpv4Tunnels',
+};
+
 function explain(
   added: Extract<AddedPool, { ok: false }>,
   text: string,
@@ -121,11 +127,10 @@ function explain(
     case 'overlaps-pool':
       return `${text} overlaps the pool ${formatPrefix(added.with)}`;
     case 'over-capacity': {
-      const setting =
-        purpose === 'delegation' ? 'dataplane.maxDelegations' : 'dataplane.maxTunnels';
+      const setting = CAPACITIES[purpose];
       return (
         `${text} has more prefixes than the ${added.free} that the data plane has room for: ` +
-        `raise ${setting}, or add a smaller pool`
+        `raise dataplane.${setting}, or add a smaller pool`
       );
     }
   }

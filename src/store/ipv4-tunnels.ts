@@ -27,6 +27,8 @@ export interface Ipv4Tunnel extends AnyTunnel {
   readonly family: 'ipv4';
   readonly user: { readonly id: number; readonly name: string };
   readonly link: Ipv4Prefix;
+  /** Where the link comes from. */
+  readonly pool: Ipv4Prefix;
   readonly attachment: { readonly client: Ipv6Address; readonly attachedAtMs: number } | undefined;
 }
 
@@ -219,12 +221,14 @@ function joined(db: Reader) {
 function toTunnel(
   row: Awaited<ReturnType<ReturnType<typeof joined>['execute']>>[number],
 ): Ipv4Tunnel {
+  const pool = parseStoredIpv4Prefix(row.prefix);
   return {
     id: row.id,
     family: 'ipv4',
     user: { id: row.user_id, name: row.user_name },
     slot: row.slot,
-    link: ipv4PrefixAt(parseStoredIpv4Prefix(row.prefix), row.position_length, row.position),
+    link: ipv4PrefixAt(pool, row.position_length, row.position),
+    pool,
     state: row.state,
     keepaliveSeconds: row.keepalive_seconds,
     lifetimeSeconds: row.lifetime_seconds,

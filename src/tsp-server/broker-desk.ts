@@ -48,6 +48,7 @@ const STATUS_OF: Readonly<Record<Refusal, FailureStatus>> = {
   'address-in-use': STATUS.ipv4AddressInUse,
   'too-many-from-address': STATUS.noTunnelsLeft,
   'proxy-not-allowed': STATUS.tunnelTypeNotSupported,
+  'ipv4-for-anonymous': STATUS.tunnelTypeNotSupported,
   'user-disabled': STATUS.authenticationFailed,
   'tunnel-disabled': STATUS.authenticationFailed,
   'no-such-tunnel': STATUS.serverError,
@@ -162,8 +163,12 @@ export class BrokerDesk {
         user: tunnel.name,
         encapsulation: tunnel.encapsulation,
         client: formatEndpoint(tunnel.endpoint),
-        link: formatIp(tunnel.client),
-        prefix: tunnel.prefix && formatIpv6Prefix(tunnel.prefix),
+        ...(tunnel.encapsulation === 'v4v6'
+          ? { link: formatIp(tunnel.client4) }
+          : {
+              link: formatIp(tunnel.client),
+              prefix: tunnel.prefix && formatIpv6Prefix(tunnel.prefix),
+            }),
       },
       'tunnel up',
     );

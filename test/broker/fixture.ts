@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { type Ipv6Prefix, parseIpv4, parseIpv6Prefix } from '../../src/address.ts';
+import { type Ipv6Prefix, parseIpv4, parseIpv4Prefix, parseIpv6Prefix } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
 import {
   Broker,
@@ -30,6 +30,8 @@ export const POLICY: BrokerPolicy = {
   maxTunnelsPerAddress: 0,
   userLeaseSeconds: 0,
 };
+
+const CAPACITY = { tunnels: 1024, owners: 1024, v4v6: 64 };
 
 export const HOME = at('192.0.2.1', 40_000);
 export const AWAY = at('198.51.100.1', 40_000);
@@ -79,7 +81,7 @@ export class Fixture {
     const directory = mkdtempSync(join(tmpdir(), 'sixway-broker-'));
     const pinDirectory = join('/sys/fs/bpf', basename(directory));
     const file = join(directory, 'sixway.db');
-    const dataplane = Dataplane.open({ pinDirectory, capacity: { tunnels: 1024, owners: 1024 } });
+    const dataplane = Dataplane.open({ pinDirectory, capacity: CAPACITY });
     const store = await openSqliteStore({ file, create: true });
     const made = new Fixture(directory, pinDirectory, file, store, dataplane, options);
     try {
@@ -102,6 +104,13 @@ export class Fixture {
     );
     if (!added.ok) throw new Error(added.refusal);
     return added.pool;
+  }
+
+  async addIpv4Pool(text: string, positionLength: 30 | 32): Promise<void> {
+    const wish = { purpose: 'ipv4-link', prefix: parseIpv4Prefix(text)!, positionLength } as const;
+    const added = await this.store.addPool(wish, CAPACITY.v4v6, this.nowMs);
+    if (!added.ok) throw new Error(added.refusal);
+    await this.broker.followChanges();
   }
 
   async start(): Promise<Broker> {

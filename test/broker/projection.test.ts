@@ -111,7 +111,7 @@ describe('the maps follow the store', () => {
       put(...args);
     });
     const { nowMs } = fixture;
-    const idle = new IdleWatch(dataplane.capacity.tunnels);
+    const idle = { ipv6: new IdleWatch(dataplane.capacity.tunnels), ipv4: new IdleWatch(1) };
     const projection = new Projection(
       slow,
       watched,
