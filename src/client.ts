@@ -2,7 +2,7 @@
 // tunnel device, until it is told to stop or told something that trying again cannot change.
 // Reports what happens; prints nothing. Shares nothing with the broker.
 
-import { Attempt, type AttemptEnd, type Plan } from './client/attempt.ts';
+import { Attempt, type AttemptEnd, familyFor, type Plan } from './client/attempt.ts';
 import { nearestFirst, type Place, placesOf } from './client/brokers.ts';
 import type { ClientReport, ConnectOptions } from './client/report.ts';
 import { type ClientEnd, VERSIONS } from './tsp/client-session.ts';
@@ -83,7 +83,7 @@ type Next =
   | { readonly type: 'never'; readonly why: string };
 
 async function elsewhere(first: Plan, places: readonly Place[]): Promise<[Plan, readonly Place[]]> {
-  const [nearest, ...others] = await nearestFirst(places);
+  const [nearest, ...others] = await nearestFirst(places, familyFor(first.tunnelType));
   return [{ ...first, ...nearest }, others];
 }
 
@@ -151,10 +151,11 @@ function afterSession(end: ClientEnd, plan: Plan, options: ConnectOptions): Next
       return { type: LASTING_STATUSES.includes(end.status) ? 'never' : 'later', why };
     }
     case 'redirected': {
-      const places = placesOf(end.brokers);
+      const family = familyFor(plan.tunnelType);
+      const places = placesOf(end.brokers, family);
       return places.length > 0
         ? { type: 'elsewhere', places, why: 'sent from one broker to the other too often' }
-        : { type: 'later', why: 'sent on to no place that can be reached over IPv4' };
+        : { type: 'later', why: `sent on to no place that can be reached over IPv${family}` };
     }
     case 'unreadable-answer':
       return { type: 'later', why: `an answer during ${end.during} could not be read` };

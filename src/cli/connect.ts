@@ -1,10 +1,10 @@
 // `sixway connect`: options of the client, and its reports as lines for people or for machines.
 
 import type { Command } from 'commander';
-import { formatEndpoint, formatIpv4, formatIpv6, formatIpv6Prefix } from '../address.ts';
+import { formatEndpoint, formatIp, formatIpv6Prefix } from '../address.ts';
 import type { ClientReport, ConnectOptions } from '../client/report.ts';
 import { connect } from '../client.ts';
-import type { Mechanism } from '../tsp/messages.ts';
+import type { ConcreteTunnelType, Mechanism, TunnelType } from '../tsp/messages.ts';
 import { readSecret } from './input.ts';
 import { fail, printJson, wholeNumber } from './output.ts';
 
@@ -25,7 +25,7 @@ interface Flags {
 }
 
 const MECHANISMS: readonly Mechanism[] = ['SCRAM-SHA-256', 'DIGEST-MD5', 'PLAIN', 'ANONYMOUS'];
-const TYPES: readonly ConnectOptions['tunnelType'][] = ['v6anyv4', 'v6udpv4', 'v6v4'];
+const TYPES: readonly TunnelType[] = ['v6anyv4', 'v6udpv4', 'v6v4', 'v4v6'];
 
 export function addConnectCommand(program: Command): void {
   program
@@ -33,7 +33,11 @@ export function addConnectCommand(program: Command): void {
     .description('bring up a tunnel: [user@]server[:port]; without a user, anonymously')
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--lan <interface>', 'give this interface the first /64 of the delegated prefix')
-    .option('--type <type>', `${TYPES.join(', ')}: how packets travel over IPv4`, 'v6anyv4')
+    .option(
+      '--type <type>',
+      `${TYPES.join(', ')}: how packets travel; v4v6 is IPv4 over IPv6`,
+      'v6anyv4',
+    )
     .option('--transport <name>', 'signal over udp or tcp only; else UDP, then TCP')
     .option('--mechanism <name>', `log in only by ${MECHANISMS.join(', ')}`)
     .option('--secret-file <file>', 'read the secret from a file; else $SIXWAY_SECRET or a prompt')
@@ -63,9 +67,10 @@ export function addConnectCommand(program: Command): void {
 }
 
 async function connectOptions(target: string, flags: Flags): Promise<ConnectOptions> {
-  const parts = /^(?:(.+)@)?([^@:]+)(?::(\d{1,5}))?$/.exec(target);
+  const parts = /^(?:(.+)@)?(?:\[([0-9a-fA-F:.]+)\]|([^@:]+))(?::(\d{1,5}))?$/.exec(target);
   if (!parts) fail(`'${target}' is not [user@]server[:port]`);
-  const [, username, server = '', port = '3653'] = parts;
+  const [, username, bracketed, plain = '', port = '3653'] = parts;
+  const server = bracketed ?? plain;
   const mechanism = MECHANISMS.find((name) => name === flags.mechanism?.toUpperCase());
   if (flags.mechanism !== undefined && !mechanism) {
     fail(`--mechanism is one of ${MECHANISMS.join(', ')}`);
@@ -116,8 +121,8 @@ function reportJson(report: ClientReport): void {
   const { prefix, server, local, ...rest } = report;
   printJson({
     ...rest,
-    address: formatIpv6(report.address),
-    gateway: formatIpv6(report.gateway),
+    address: formatIp(report.address),
+    gateway: formatIp(report.gateway),
     ...(prefix && { prefix: formatIpv6Prefix(prefix) }),
     server: formatEndpoint(server),
     local: formatEndpoint(local),
@@ -136,9 +141,9 @@ function reportText(report: ClientReport): void {
       return;
     case 'up':
       console.log(
-        `The tunnel is up: ${formatIpv6(report.address)}` +
+        `The tunnel is up: ${formatIp(report.address)}` +
           `${report.prefix ? `, prefix ${formatIpv6Prefix(report.prefix)}` : ''}` +
-          `, by ${describe(report.encapsulation)} to ${formatIpv4(report.server.address)}`,
+          `, by ${describe(report.encapsulation)} to ${formatIp(report.server.address)}`,
       );
       return;
     case 'alive':
@@ -158,8 +163,15 @@ function reportText(report: ClientReport): void {
   }
 }
 
-function describe(encapsulation: string): string {
-  return encapsulation === 'v6udpv4' ? 'IPv6 in UDP (v6udpv4)' : 'protocol 41 (v6v4)';
+function describe(encapsulation: ConcreteTunnelType): string {
+  switch (encapsulation) {
+    case 'v6udpv4':
+      return 'IPv6 in UDP (v6udpv4)';
+    case 'v6v4':
+      return 'protocol 41 (v6v4)';
+    case 'v4v6':
+      return 'IPv4 in IPv6 (v4v6)';
+  }
 }
 
 /** One message a block, the lines of the answer indented; base64 is shown as what it says. */

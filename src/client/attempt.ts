@@ -6,15 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { createSocket as createDatagramSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { createConnection } from 'node:net';
-import {
-  formatIp,
-  formatIpv4,
-  type Ipv4Address,
-  type Ipv4Endpoint,
-  type Ipv6Address,
-  parseIpv4,
-} from '../address.ts';
-import { TunnelDevice } from '../dataplane/tunnel-device.ts';
+import { type Endpoint, formatIp, type IpAddress, parseIp } from '../address.ts';
+import { TunnelDevice, type TunnelDeviceOptions } from '../dataplane/tunnel-device.ts';
 import {
   type ClientCommand,
   type ClientEnd,
@@ -24,7 +17,7 @@ import {
 } from '../tsp/client-session.ts';
 import type { Transport } from '../tsp/create-rules.ts';
 import { readDatagram } from '../tsp/framing.ts';
-import type { Ipv6TunnelInfo, Mechanism, TunnelInfo } from '../tsp/messages.ts';
+import type { ConcreteTunnelType, Mechanism, TunnelInfo, TunnelType } from '../tsp/messages.ts';
 import type { ClientReport, ConnectOptions } from './report.ts';
 
 /** Echo requests right after the tunnel came up, a second apart, until one is answered. */
@@ -63,8 +56,8 @@ export class Attempt {
   /** Sends octets the way that was chosen. */
   #transmit: (bytes: Uint8Array) => void = () => {};
   #device: TunnelDevice | undefined;
-  #server: Ipv4Address = 0;
-  #local: Ipv4Endpoint = { address: 0, port: 0 };
+  #server: IpAddress = 0;
+  #local: Endpoint = { address: 0, port: 0 };
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ConnectOptions, plan: Plan, report: (report: ClientReport) => void) {
@@ -92,10 +85,11 @@ export class Attempt {
 
   async #open(): Promise<void> {
     const { server, port, version, tunnelType, transport, mechanisms } = this.#plan;
-    const resolved = await lookup(server, { family: 4 }).catch(() => {
-      throw new Error(`${server} has no IPv4 address that could be found`);
+    const family = familyFor(tunnelType);
+    const resolved = await lookup(server, { family }).catch(() => {
+      throw new Error(`${server} has no IPv${family} address that could be found`);
     });
-    this.#server = parseIpv4(resolved.address) ?? 0;
+    this.#server = parseIp(resolved.address) ?? 0;
     if (transport === 'udp') await this.#openDatagrams(resolved.address, port);
     else await this.#openStream(resolved.address, port);
     const { login, prefixLength } = this.#options;
@@ -115,7 +109,7 @@ export class Attempt {
   }
 
   async #openDatagrams(host: string, port: number): Promise<void> {
-    const socket = createDatagramSocket('udp4');
+    const socket = createDatagramSocket(typeof this.#server === 'number' ? 'udp4' : 'udp6');
     this.#cleanups.push(() => socket.close());
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
@@ -129,7 +123,7 @@ export class Attempt {
     socket.on('message', (bytes) => this.#hear(bytes));
     this.#transmit = (bytes) => socket.send(bytes);
     const { address, port: localPort } = socket.address();
-    this.#local = { address: parseIpv4(address) ?? 0, port: localPort };
+    this.#local = { address: parseIp(address) ?? 0, port: localPort };
   }
 
   async #openStream(host: string, port: number): Promise<void> {
@@ -150,7 +144,7 @@ export class Attempt {
     socket.setKeepAlive(true, 60_000);
     this.#transmit = (bytes) => socket.write(bytes);
     const { localAddress, localPort } = socket;
-    this.#local = { address: parseIpv4(localAddress ?? '') ?? 0, port: localPort ?? 0 };
+    this.#local = { address: parseIp(localAddress ?? '') ?? 0, port: localPort ?? 0 };
   }
 
   #hear(bytes: Uint8Array): void {
@@ -185,7 +179,6 @@ export class Attempt {
         return;
       case 'send-keepalive': {
         const { sequence, address } = command;
-        if (typeof address === 'number') return;
         this.#echo(address, sequence, () => this.#feed({ type: 'keepalive-answered', sequence }));
         return;
       }
@@ -200,48 +193,65 @@ export class Attempt {
   }
 
   #raise(tunnel: TunnelInfo): void {
-    const { device, routeMetric, lanInterface, mtu } = this.#options;
-    if (tunnel.tunnelType === 'v4v6') throw new Error('the server gave a tunnel for IPv4');
-    const v6udpv4 = tunnel.tunnelType === 'v6udpv4';
-    const { prefix } = tunnel;
-    const opened = TunnelDevice.open({
-      name: device,
-      encapsulation: tunnel.tunnelType,
-      server: { address: this.#server, port: v6udpv4 ? this.#plan.port : 0 },
-      local: { address: this.#local.address, port: v6udpv4 ? this.#local.port : 0 },
-      address: tunnel.clientIpv6,
-      mtu,
-      ...(routeMetric !== undefined && { defaultRouteMetric: routeMetric }),
-      ...(prefix && { delegated: { prefix, ...(lanInterface !== undefined && { lanInterface }) } }),
-    });
+    const { device } = this.#options;
+    const opened = TunnelDevice.open(this.#deviceFor(tunnel));
     this.#device = opened;
     this.#cleanups.push(() => opened.close());
+    const isIpv4 = tunnel.tunnelType === 'v4v6';
+    const gateway = isIpv4 ? tunnel.serverIpv4 : tunnel.serverIpv6;
     this.#report({
       event: 'up',
       encapsulation: tunnel.tunnelType,
-      address: tunnel.clientIpv6,
-      gateway: tunnel.serverIpv6,
-      ...(prefix && { prefix }),
+      address: isIpv4 ? tunnel.clientIpv4 : tunnel.clientIpv6,
+      gateway,
+      ...(!isIpv4 && tunnel.prefix && { prefix: tunnel.prefix }),
       server: { address: this.#server, port: this.#plan.port },
       local: this.#local,
       device,
       ...(tunnel.keepalive && { keepaliveSeconds: tunnel.keepalive.intervalSeconds }),
     });
-    this.#probe(tunnel);
+    this.#probe(gateway, tunnel.tunnelType);
     this.#watchRoutes();
+  }
+
+  #deviceFor(tunnel: TunnelInfo): TunnelDeviceOptions {
+    const { device: name, routeMetric, lanInterface, mtu } = this.#options;
+    const { address: local, port } = this.#local;
+    const server = this.#server;
+    const common = {
+      name,
+      mtu,
+      ...(routeMetric !== undefined && { defaultRouteMetric: routeMetric }),
+    };
+    if (tunnel.tunnelType === 'v4v6') {
+      if (typeof server === 'number' || typeof local === 'number') throw wrongFamily();
+      const { tunnelType: encapsulation, clientIpv4: address, serverIpv4: gateway } = tunnel;
+      return { ...common, encapsulation, server, local, address, gateway };
+    }
+    if (typeof server === 'bigint' || typeof local === 'bigint') throw wrongFamily();
+    const { tunnelType: encapsulation, clientIpv6: address, prefix } = tunnel;
+    const v6udpv4 = encapsulation === 'v6udpv4';
+    return {
+      ...common,
+      encapsulation,
+      server: { address: server, port: v6udpv4 ? this.#plan.port : 0 },
+      local: { address: local, port: v6udpv4 ? port : 0 },
+      address,
+      ...(prefix && { delegated: { prefix, ...(lanInterface !== undefined && { lanInterface }) } }),
+    };
   }
 
   /**
    * Asks the gateway for a sign of life at once. It opens the NAT and the server's side for traffic,
    * and shows in seconds when protocol 41 is filtered on the way.
    */
-  #probe({ serverIpv6, tunnelType }: Ipv6TunnelInfo): void {
+  #probe(gateway: IpAddress, tunnelType: ConcreteTunnelType): void {
     let sent = 0;
     let alive = false;
     const next = () => {
       if (alive) return;
       if (sent < FIRST_PROBES) {
-        this.#echo(serverIpv6, 0xff00 + sent, () => {
+        this.#echo(gateway, 0xff00 + sent, () => {
           if (!alive) this.#report({ event: 'alive' });
           alive = true;
         });
@@ -259,7 +269,7 @@ export class Attempt {
   }
 
   /** Anything that comes out of the tunnel within five seconds is taken for the answer. */
-  #echo(to: Ipv6Address, sequence: number, answered: () => void): void {
+  #echo(to: IpAddress, sequence: number, answered: () => void): void {
     const device = this.#device;
     if (!device) return;
     const before = device.inPackets();
@@ -281,7 +291,8 @@ export class Attempt {
 
   /** A changed address shows at once in the routes, long before the keepalive misses it. */
   #watchRoutes(): void {
-    const monitor = spawn('ip', ['-4', 'monitor', 'address', 'route'], {
+    const family = typeof this.#server === 'number' ? '-4' : '-6';
+    const monitor = spawn('ip', [family, 'monitor', 'address', 'route'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     monitor.on('error', () => {});
@@ -295,10 +306,10 @@ export class Attempt {
   }
 
   async #checkLocalAddress(): Promise<void> {
-    const probe = createDatagramSocket('udp4');
+    const probe = createDatagramSocket(typeof this.#server === 'number' ? 'udp4' : 'udp6');
     const address = await new Promise<string | undefined>((resolve) => {
       probe.once('error', () => resolve(undefined));
-      probe.connect(this.#plan.port, formatIpv4(this.#server), () =>
+      probe.connect(this.#plan.port, formatIp(this.#server), () =>
         resolve(probe.address().address),
       );
     });
@@ -320,4 +331,14 @@ export class Attempt {
       text: text[0] === 0 ? '(credentials)' : Buffer.from(text).toString('latin1'),
     });
   }
+}
+
+/** Which family a server is spoken to in: the outer one of the tunnel. */
+export function familyFor(tunnelType: TunnelType): 4 | 6 {
+  return tunnelType === 'v4v6' ? 6 : 4;
+}
+
+/** The session asks only for what goes over the family that it speaks. */
+function wrongFamily(): Error {
+  return new Error('the server gave a tunnel over another family than it was asked in');
 }

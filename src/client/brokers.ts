@@ -3,6 +3,7 @@
 
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
+import { parseIpv6 } from '../address.ts';
 import { readDatagram, readStatus, writeDatagram } from '../tsp/framing.ts';
 import { type BrokerAddress, STATUS } from '../tsp/messages.ts';
 
@@ -17,31 +18,38 @@ const ATTEMPT_MS = 1_000;
 /** More than these are not measured: whoever sends the list does not decide how much we send. */
 const MAX_MEASURED = 50;
 
-/** As written in a redirect; those that can only be reached over IPv6 are left out. */
-export function placesOf(brokers: readonly BrokerAddress[]): readonly Place[] {
+/** As written in a redirect; those that can only be reached over the other family are left out. */
+export function placesOf(brokers: readonly BrokerAddress[], family: 4 | 6): readonly Place[] {
   return brokers
-    .filter(({ type }) => type !== 'ipv6')
+    .filter(({ type }) => type === 'dn' || type === `ipv${family}`)
     .map(({ text }) => {
-      const [server = '', port] = text.split(':');
+      const address = parseIpv6(text);
+      const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]*))(?::([0-9]+))?$/.exec(text) ?? [];
+      const server = address === undefined ? (bracketed ?? plain ?? '') : text;
       return { server, port: port === undefined ? TSP_PORT : Number(port) };
     })
     .filter(({ server, port }) => server !== '' && port > 0 && port < 65_536);
 }
 
 /** The quickest to answer first; those that do not answer last, as they were. */
-export async function nearestFirst(places: readonly Place[]): Promise<readonly Place[]> {
+export async function nearestFirst(
+  places: readonly Place[],
+  family: 4 | 6,
+): Promise<readonly Place[]> {
   if (places.length < 2) return places;
   const measured = await Promise.all(
-    places.slice(0, MAX_MEASURED).map(async (place) => ({ place, timeMs: await distance(place) })),
+    places
+      .slice(0, MAX_MEASURED)
+      .map(async (place) => ({ place, timeMs: await distance(place, family) })),
   );
   return measured.toSorted((a, b) => a.timeMs - b.timeMs).map(({ place }) => place);
 }
 
 /** Milliseconds until the answer; infinite without one. */
-async function distance({ server, port }: Place): Promise<number> {
-  const found = await lookup(server, { family: 4 }).catch(() => undefined);
+async function distance({ server, port }: Place, family: 4 | 6): Promise<number> {
+  const found = await lookup(server, { family }).catch(() => undefined);
   if (!found) return Number.POSITIVE_INFINITY;
-  const socket = createSocket('udp4');
+  const socket = createSocket(`udp${family}`);
   const answered = Promise.withResolvers<number>();
   const startsMs: number[] = [];
   socket.on('error', () => {});

@@ -1,11 +1,11 @@
 // What the TSP client is told, and what it reports while it works. No behaviour here.
 
-import type { Ipv4Endpoint, Ipv6Address, Ipv6Prefix } from '../address.ts';
+import type { Endpoint, IpAddress, Ipv6Prefix } from '../address.ts';
 import type { Transport } from '../tsp/create-rules.ts';
 import type { ConcreteTunnelType, Mechanism, TunnelType } from '../tsp/messages.ts';
 
 export interface ConnectOptions {
-  /** As the user wrote it: a name or an IPv4 address. */
+  /** As the user wrote it: a name or an address, without brackets. */
   readonly server: string;
   readonly port: number;
   /** Undefined: UDP, and TCP where that gets no answer and would do. */
@@ -13,8 +13,8 @@ export interface ConnectOptions {
   readonly login?: { readonly username: string; readonly password: string };
   /** In order of preference. */
   readonly mechanisms: readonly Mechanism[];
-  /** How packets travel over IPv4. */
-  readonly tunnelType: Exclude<TunnelType, 'v4v6'>;
+  /** With `v4v6` the server is spoken to over IPv6, else over IPv4. */
+  readonly tunnelType: TunnelType;
   /** Asks for a delegated prefix of this length. */
   readonly prefixLength?: number;
   /** Gets the first /64 of the delegated prefix. */
@@ -41,12 +41,13 @@ export type ClientReport =
     }
   | {
       readonly event: 'up';
-      readonly encapsulation: Exclude<ConcreteTunnelType, 'v4v6'>;
-      readonly address: Ipv6Address;
-      readonly gateway: Ipv6Address;
+      readonly encapsulation: ConcreteTunnelType;
+      /** Both ends inside: IPv4 for v4v6, else IPv6. */
+      readonly address: IpAddress;
+      readonly gateway: IpAddress;
       readonly prefix?: Ipv6Prefix;
-      readonly server: Ipv4Endpoint;
-      readonly local: Ipv4Endpoint;
+      readonly server: Endpoint;
+      readonly local: Endpoint;
       readonly device: string;
       readonly keepaliveSeconds?: number;
     }
