@@ -64,8 +64,8 @@ async function build(
   const uplink = chooseUplink(config);
   const address = chooseAddress(config, uplink);
   const { port } = config.tsp;
-  const address6 = chooseAddress6(config, uplink);
-  const addresses = address6 === undefined ? [address] : [address, address6];
+  const ipv6 = chooseAddress6(config, uplink);
+  const addresses = ipv6 ? [address, ipv6.address] : [address];
   const sockets = await bindTsp(addresses, port).catch((error: NodeJS.ErrnoException) => {
     throw new Unusable(explainBind(error, port));
   });
@@ -119,7 +119,15 @@ async function build(
   const { device } = config.dataplane;
   const { mtu } = config.tunnel;
   const { manageSysctls } = config.server;
-  const at = { uplink, localAddress: address, port, device, mtu, manageSysctls };
+  const at = {
+    uplink,
+    localAddress: address,
+    ...(ipv6 && { localAddress6: ipv6.address, uplink6: ipv6.device }),
+    port,
+    device,
+    mtu,
+    manageSysctls,
+  };
   const attached = explaining(() => dataplane.attach(at));
   for (const action of attached.actions) say(action);
 
@@ -128,6 +136,7 @@ async function build(
   const decoyKey = await store.settingOrInitial('decoy_key', randomBytes(32).toString('hex'));
   listener = new TspListener(sockets, {
     address,
+    ...(ipv6 && { address6: ipv6.address }),
     realm,
     mechanisms,
     tunnelTypes: v4v6 ? ['v6v4', 'v6udpv4', 'v4v6'] : ['v6v4', 'v6udpv4'],
@@ -179,13 +188,21 @@ function chooseAddress(config: Config, uplink: string): Ipv4Address {
   throw new Unusable(`${config.server.address} is not an address of ${uplink}`);
 }
 
-/** Undefined: no signalling over IPv6. */
-function chooseAddress6(config: Config, uplink: string): Ipv6Address | undefined {
+/** The address for signalling over IPv6 and its interface; undefined: only over IPv4. */
+function chooseAddress6(
+  config: Config,
+  uplink: string,
+): { readonly address: Ipv6Address; readonly device: string } | undefined {
   const { address6 } = config.tsp;
   if (address6 === '') return undefined;
-  if (address6 !== 'auto') return parseIpv6(address6);
   const devices = [uplink, ipv6DefaultRoute()].filter((device) => device !== undefined);
-  return devices.flatMap((device) => ipv6AddressesOf(device))[0];
+  const found = devices.flatMap((device) =>
+    ipv6AddressesOf(device).map((address) => ({ address, device })),
+  );
+  if (address6 === 'auto') return found[0];
+  const wanted = found.find(({ address }) => address === parseIpv6(address6));
+  if (wanted) return wanted;
+  throw new Unusable(`${address6} is not an address of ${devices.join(' or ')}: see tsp.address6`);
 }
 
 function explainBind(error: NodeJS.ErrnoException, port: number): string {

@@ -27,6 +27,8 @@ import { StreamListener } from './tsp-server/streams.ts';
 export interface TspListenerOptions {
   /** Told to clients as the tunnel server's end. */
   readonly address: Ipv4Address;
+  /** The same of v4v6; absent: there is none. */
+  readonly address6?: Ipv6Address;
   readonly realm: string;
   readonly mechanisms: readonly Mechanism[];
   readonly tunnelTypes: readonly ConcreteTunnelType[];

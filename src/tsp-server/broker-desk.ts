@@ -11,7 +11,15 @@ import {
   type Ipv4Address,
   type Ipv6Address,
 } from '../address.ts';
-import type { Broker, Refusal, TunnelView } from '../broker/broker.ts';
+import type {
+  Broker,
+  Ipv4TunnelOffer,
+  Refusal,
+  Result,
+  TunnelOffer,
+  TunnelView,
+} from '../broker/broker.ts';
+import type { Ipv4TunnelView } from '../broker/ipv4-tunnels.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SaltResult } from '../tsp/connection.ts';
 import { type FailureStatus, STATUS, type TunnelInfo } from '../tsp/messages.ts';
@@ -22,6 +30,8 @@ import type { SessionCommand, SessionResult, SessionUser } from '../tsp/server-s
 export interface BrokerDeskOptions {
   /** Told to clients as the tunnel server's end. */
   readonly address: Ipv4Address;
+  /** The same of v4v6; absent: there is none. */
+  readonly address6?: Ipv6Address;
   /** Told to clients as their recursive DNS server. */
   readonly resolver: Ipv6Address;
   readonly broker: Broker;
@@ -129,28 +139,38 @@ export class BrokerDesk {
   }
 
   async #open(command: Command<'open-tunnel'>): Promise<SessionResult> {
-    const { user, tunnelType, endpoint, statedAddress, proxy } = command;
-    if (tunnelType === 'v4v6' || typeof endpoint.address !== 'number') {
-      return { type: 'refused', status: STATUS.tunnelTypeNotSupported };
-    }
-    const result = await this.#options.broker.open({
-      userId: userIdOf(user),
-      encapsulation: tunnelType,
-      client: { address: endpoint.address, port: endpoint.port },
-      proxy,
-      nameServers: command.nameServers,
-      ...(command.prefixLength !== undefined && { prefixLength: command.prefixLength }),
-      ...(command.keepaliveSeconds !== undefined && {
-        wantsKeepaliveSeconds: command.keepaliveSeconds,
-      }),
-    });
+    const result = await this.#openEither(command);
     if (!result.ok) return refused(result.refusal);
     const { offer } = result;
-    return {
-      type: 'tunnel-offered',
-      offerId: offer.offerId,
-      info: this.#info(offer, statedAddress),
-    };
+    const info = this.#info(offer, command.statedAddress);
+    return { type: 'tunnel-offered', offerId: offer.offerId, info };
+  }
+
+  async #openEither(
+    command: Command<'open-tunnel'>,
+  ): Promise<Result<{ readonly offer: TunnelOffer | Ipv4TunnelOffer }>> {
+    const { tunnelType: encapsulation, endpoint, proxy, nameServers } = command;
+    const { broker } = this.#options;
+    const { address, port } = endpoint;
+    const userId = userIdOf(command.user);
+    const wish =
+      command.keepaliveSeconds === undefined
+        ? {}
+        : { wantsKeepaliveSeconds: command.keepaliveSeconds };
+    if (encapsulation === 'v4v6') {
+      if (typeof address === 'number') return { ok: false, refusal: 'internal' };
+      return broker.open({ userId, encapsulation, client: { address, port }, ...wish });
+    }
+    if (typeof address === 'bigint') return { ok: false, refusal: 'internal' };
+    return broker.open({
+      userId,
+      encapsulation,
+      client: { address, port },
+      proxy,
+      nameServers,
+      ...(command.prefixLength !== undefined && { prefixLength: command.prefixLength }),
+      ...wish,
+    });
   }
 
   async #accept(command: Command<'accept-tunnel'>): Promise<SessionResult> {
@@ -176,12 +196,8 @@ export class BrokerDesk {
   }
 
   async #describe(command: Command<'describe-tunnel'>): Promise<SessionResult> {
-    const { user, source } = command;
-    if (typeof source.address !== 'number') return refused('no-such-tunnel');
-    const result = await this.#options.broker.describe({
-      userId: userIdOf(user),
-      client: { address: source.address, port: source.port },
-    });
+    const owner = { userId: userIdOf(command.user), client: command.source };
+    const result = await this.#options.broker.describe(owner);
     if (!result.ok) return refused(result.refusal);
     // Which address the client once stated is not kept.
     const { endpoint } = result.tunnel;
@@ -189,26 +205,37 @@ export class BrokerDesk {
   }
 
   async #delete(command: Command<'delete-tunnel'>): Promise<SessionResult> {
-    const { user, source } = command;
-    if (typeof source.address !== 'number') return refused('no-such-tunnel');
-    const result = await this.#options.broker.close({
-      userId: userIdOf(user),
-      client: { address: source.address, port: source.port },
-    });
+    const owner = { userId: userIdOf(command.user), client: command.source };
+    const result = await this.#options.broker.close(owner);
     return result.ok ? { type: 'tunnel-deleted' } : refused(result.refusal);
   }
 
-  #info(tunnel: TunnelView, statedAddress: IpAddress): TunnelInfo {
+  #info(tunnel: TunnelView | Ipv4TunnelView, statedAddress: IpAddress): TunnelInfo {
+    const { address, address6 = 0n, resolver } = this.#options;
+    const { lifetimeSeconds: lifetime, keepaliveSeconds: intervalSeconds } = tunnel;
+    if (tunnel.encapsulation === 'v4v6') {
+      return {
+        tunnelType: 'v4v6',
+        lifetime,
+        serverIpv4: tunnel.gateway4,
+        serverIpv6: address6,
+        clientIpv4: tunnel.client4,
+        clientIpv6: tunnel.endpoint.address,
+        linkLength: tunnel.length4,
+        keepalive: { intervalSeconds, address: tunnel.gateway4 },
+        resolver,
+      };
+    }
     return {
       tunnelType: tunnel.encapsulation,
-      lifetime: tunnel.lifetimeSeconds,
-      serverIpv4: this.#options.address,
+      lifetime,
+      serverIpv4: address,
       serverIpv6: tunnel.gateway,
       clientIpv4: typeof statedAddress === 'number' ? statedAddress : tunnel.endpoint.address,
       clientIpv6: tunnel.client,
       ...(tunnel.prefix && { prefix: tunnel.prefix, nameServers: tunnel.nameServers }),
-      keepalive: { intervalSeconds: tunnel.keepaliveSeconds, address: tunnel.gateway },
-      resolver: this.#options.resolver,
+      keepalive: { intervalSeconds, address: tunnel.gateway },
+      resolver,
     };
   }
 }
