@@ -25,6 +25,7 @@ import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
 import { Loop } from './loop.ts';
 import { type Ipv4Offer, Offers } from './offers.ts';
 import { type Idle, type Log, Projection, type Reconciled } from './projection.ts';
+import type { ScramCredential } from './scram.ts';
 
 export interface BrokerPolicy {
   /** How often clients are told to send a keepalive; they may ask for more often. */
@@ -222,6 +223,14 @@ export class Broker {
     if (credential && (await this.#hasTunnelAt(credential.userId, source))) return credential;
     onLockout?.({ type: 'refused', username, source });
     return undefined;
+  }
+
+  /**
+   * What SCRAM begins with: told to who has proved nothing yet, so it must not depend on whether
+   * logins are held back. The secret is checked with {@link credential}.
+   */
+  async scramOf(username: string): Promise<ScramCredential | undefined> {
+    return (await this.#options.accounts.credential(username))?.scram;
   }
 
   /** How a login ended; `username` is undefined for anonymous ones. */

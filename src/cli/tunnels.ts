@@ -2,9 +2,11 @@
 // maps, everything else from the store.
 
 import type { Command } from 'commander';
-import { formatEndpoint, formatIpv6, formatIpv6Prefix } from '../address.ts';
+import { formatEndpoint, formatIpv4, formatIpv6, formatPrefix } from '../address.ts';
+import { ipv4ViewOf } from '../broker/ipv4-tunnels.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { withStore } from '../parts.ts';
+import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Store } from '../store/store.ts';
 import type { Tunnel } from '../store/tunnels.ts';
 import { addConfigOption, configOf } from './config-option.ts';
@@ -38,7 +40,7 @@ export function addTunnelCommands(program: Command): void {
       const { config } = configOf(flags);
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
       const tunnels = await withStore(config, allTunnels);
-      const shown = tunnels.map((found) => describe(found, dataplane?.counters(found.slot)));
+      const shown = tunnels.map((found) => describe(found, countersOf(dataplane, found)));
       dataplane?.close();
       if (flags.json) {
         printJson(shown);
@@ -60,12 +62,12 @@ export function addTunnelCommands(program: Command): void {
     });
 
   command('show <tunnel>')
-    .description('one tunnel, by its number or its user’s name')
+    .description('one tunnel, by its number or its user’s name (the one of IPv6 if there are two)')
     .action(async (which: string, flags: Flags) => {
       const { config } = configOf(flags);
       const found = await withStore(config, (store) => findTunnel(store, which));
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
-      const shown = describe(found, dataplane?.counters(found.slot));
+      const shown = describe(found, countersOf(dataplane, found));
       dataplane?.close();
       if (flags.json) printJson(shown);
       else showTunnel(shown);
@@ -85,10 +87,21 @@ export function addTunnelCommands(program: Command): void {
     });
 }
 
-async function allTunnels(store: Store): Promise<Tunnel[]> {
-  const all: Tunnel[] = [];
+/** In the order in which they were made. */
+async function allTunnels(store: Store): Promise<(Tunnel | Ipv4Tunnel)[]> {
+  const all = [
+    ...(await allPages((after) => store.tunnelsAfter(after, PAGE))),
+    ...(await allPages((after) => store.ipv4TunnelsAfter(after, PAGE))),
+  ];
+  return all.sort((a, b) => a.id - b.id);
+}
+
+async function allPages<T extends { readonly id: number }>(
+  readAfter: (id: number) => Promise<readonly T[]>,
+): Promise<T[]> {
+  const all: T[] = [];
   for (let after = 0; ; ) {
-    const page = await store.tunnelsAfter(after, PAGE);
+    const page = await readAfter(after);
     all.push(...page);
     if (page.length < PAGE) return all;
     after = page.at(-1)?.id ?? 0;
@@ -96,28 +109,57 @@ async function allTunnels(store: Store): Promise<Tunnel[]> {
 }
 
 /** A number is a tunnel's, anything else a user's name. */
-async function findTunnel(store: Store, which: string): Promise<Tunnel> {
+async function findTunnel(store: Store, which: string): Promise<Tunnel | Ipv4Tunnel> {
+  const find = async (key: { tunnelId: number } | { userId: number }) =>
+    (await store.tunnel(key)) ?? (await store.ipv4Tunnel(key));
   if (/^\d{1,15}$/.test(which)) {
-    return (await store.tunnel({ tunnelId: Number(which) })) ?? fail(`there is no tunnel ${which}`);
+    return (await find({ tunnelId: Number(which) })) ?? fail(`there is no tunnel ${which}`);
   }
   const user = await store.user(which);
   if (!user) fail(`there is no user ${which}`);
-  const tunnel = await store.tunnel({ userId: user.id });
+  const tunnel = await find({ userId: user.id });
   return tunnel ?? fail(`${which} has no tunnel yet: it is made at the first login`);
 }
 
-function describe(tunnel: Tunnel, counters: Counters | undefined) {
-  const { attachment, delegation, state } = tunnel;
+function countersOf(
+  dataplane: Dataplane | undefined,
+  { family, slot }: Tunnel | Ipv4Tunnel,
+): Counters | undefined {
+  return family === 'ipv4' ? dataplane?.countersV4v6(slot) : dataplane?.counters(slot);
+}
+
+/** What the ends of the link are, and beyond it. */
+function addressesOf(tunnel: Tunnel | Ipv4Tunnel) {
+  if (tunnel.family === 'ipv4') {
+    const client = tunnel.attachment?.client;
+    const { client4 } = ipv4ViewOf(tunnel, { address: client ?? 0n, port: 0 });
+    return {
+      encapsulation: client === undefined ? undefined : 'v4v6',
+      endpoint: client === undefined ? undefined : formatIpv6(client),
+      link: formatPrefix(tunnel.link),
+      address: formatIpv4(client4),
+      prefix: undefined,
+      nameServers: [],
+    };
+  }
+  const { attachment, delegation } = tunnel;
+  return {
+    encapsulation: attachment?.encapsulation,
+    endpoint: attachment && formatEndpoint(attachment.client),
+    link: formatPrefix(tunnel.link),
+    address: formatIpv6(tunnel.link.address | tunnel.interfaceId),
+    prefix: delegation && formatPrefix(delegation),
+    nameServers: tunnel.nameServers,
+  };
+}
+
+function describe(tunnel: Tunnel | Ipv4Tunnel, counters: Counters | undefined) {
+  const { attachment, state } = tunnel;
   return {
     tunnel: tunnel.id,
     user: tunnel.user?.name,
     state: state === 'disabled' ? 'disabled' : attachment ? 'attached' : 'detached',
-    encapsulation: attachment?.encapsulation,
-    endpoint: attachment && formatEndpoint(attachment.client),
-    link: formatIpv6Prefix(tunnel.link),
-    address: formatIpv6(tunnel.link.address | tunnel.interfaceId),
-    prefix: delegation && formatIpv6Prefix(delegation),
-    nameServers: tunnel.nameServers,
+    ...addressesOf(tunnel),
     keepaliveSeconds: tunnel.keepaliveSeconds,
     created: isoTime(tunnel.createdAtMs),
     lastLogin: isoTime(tunnel.lastLoginAtMs),

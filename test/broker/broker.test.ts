@@ -48,6 +48,15 @@ describe('the broker', () => {
       assert.equal(await fixture.broker.credential('ada', AWAY), undefined);
     });
 
+    it('tells the salt whether logins are held back or not, so that nothing can be learnt', async () => {
+      await fixture.addUser('ada');
+      const before = await fixture.broker.scramOf('ada');
+      fail(HOME, 50);
+      assert.deepEqual(await fixture.broker.scramOf('ada'), before);
+      assert.equal(before?.salt.length, 16);
+      assert.equal(await fixture.broker.scramOf('nobody'), undefined);
+    });
+
     it('never refuses a user where a login of theirs was accepted', async () => {
       await fixture.addUser('ada');
       fixture.broker.recordAuthentication('ada', HOME, true);
