@@ -102,7 +102,7 @@ test('the doctor finds nothing that fails on a machine where the broker runs', a
 test('a second broker on the same port says so and leaves the first one’s tunnels alone', async () => {
   const second = await broker.trySixway('serve');
   assert.equal(second.code, 1);
-  assert.match(second.stderr, /UDP 203\.0\.113\.53 port 3653 is taken by another program/);
+  assert.match(second.stderr, /UDP 203\.0\.113\.53:3653 is taken by another program/);
   assert.ok(broker.service.running);
 });
 
