@@ -206,6 +206,22 @@ export const SETTINGS = {
       'When clients are sent to the other brokers: when they come, when they log in, or when they ' +
         'ask for a tunnel.',
     ),
+    packetsPerAddress: setting(
+      whole(0, 1_000_000),
+      50,
+      'Signalling packets a second from one address (IPv6: /64) that reach the daemon; the kernel ' +
+        'drops the rest. A login takes about ten. Raise it where thousands share an address; 0: no limit.',
+    ),
+    packetsPerNetwork: setting(
+      whole(0, 1_000_000),
+      500,
+      'The same for all addresses of a /24 (IPv6: /48) together.',
+    ),
+    packetsTotal: setting(
+      whole(0, 10_000_000),
+      20_000,
+      'The same for everybody together; a quarter of it is for those not heard of lately.',
+    ),
     maxConnections: setting(
       whole(16, 1_000_000),
       4096,

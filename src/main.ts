@@ -127,6 +127,11 @@ async function build(
     device,
     mtu,
     manageSysctls,
+    signallingLimits: {
+      perAddress: config.tsp.packetsPerAddress,
+      perPrefix: config.tsp.packetsPerNetwork,
+      total: config.tsp.packetsTotal,
+    },
   };
   const attached = explaining(() => dataplane.attach(at));
   for (const action of attached.actions) say(action);

@@ -7,14 +7,16 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { formatIpv6Prefix } from '../../src/address.ts';
 import type { Refusal, Result } from '../../src/broker/broker.ts';
-import type { Encapsulation } from '../../src/store/schema.ts';
 import type { Tunnel } from '../../src/store/tunnels.ts';
 import { at, Fixture, POLICY } from './fixture.ts';
+import { type Action, anyAction, type Place, USERS, type Who } from './model-actions.ts';
 
 // Small enough that everything runs out and everybody meets everybody.
-const USERS = ['ada', 'bob', 'cleo', 'dan', 'eve'] as const;
 const LINKS = 3;
+const IPV4_LINKS = 3;
 const DELEGATIONS = 2;
+const MAX_PER_ADDRESS = 2;
+const LEASE_MS = 1_000_000;
 const OFFER_MS = 120_000;
 const IDLE_MS = 120_000;
 /** Nobody ever speaks here. */
@@ -27,11 +29,21 @@ const ANSWERS = [
   'open no-free-tunnel',
   'open prefix-for-anonymous',
   'open prefix-length-unavailable',
+  'open proxy-not-allowed',
+  'open too-many-from-address',
   'open user-disabled',
+  'open4 ok',
+  'open4 address-in-use',
+  'open4 ipv4-for-anonymous',
+  'open4 no-free-tunnel',
+  'open4 user-disabled',
   'accept ok',
   'accept no-such-tunnel',
   'close ok',
   'close no-such-tunnel',
+  'close4 ok',
+  'close4 no-such-tunnel',
+  'lease ended',
 ];
 
 /** How often each answer was given, lest the model agrees because nothing happens. */
@@ -39,51 +51,54 @@ const answers = new Map<string, number>();
 
 const ANONYMOUS_MS = POLICY.anonymousLifetimeSeconds * 1000;
 
-/** An index into USERS; undefined: anonymous. */
-type Who = number | undefined;
-interface Place {
-  readonly encapsulation: Encapsulation;
-  readonly host: number;
-  readonly port: number;
-}
-
-type Action =
-  | {
-      readonly type: 'open' | 'login';
-      readonly who: Who;
-      readonly place: Place;
-      readonly length: number | undefined;
-    }
-  | { readonly type: 'accept' | 'reject'; readonly offer: number }
-  | { readonly type: 'close'; readonly who: Who; readonly place: Place }
-  | { readonly type: 'disable' | 'enable' | 'replace'; readonly user: number }
-  | { readonly type: 'pass'; readonly seconds: number }
-  | { readonly type: 'restart' };
-
 interface ModelTunnel {
   readonly id: number;
   readonly who: Who;
   readonly slot: number;
   delegation: string | undefined;
+  /** The prefix length asked for last. */
+  requested: number | undefined;
   place: Place | undefined;
   loginMs: number;
   heardMs: number;
   expiresMs: number | undefined;
 }
 
-interface ModelOffer {
+/** Of IPv4 in IPv6; `host` is where its client is. */
+interface ModelIpv4Tunnel {
+  readonly id: number;
+  readonly who: number;
+  readonly slot: number;
+  host: number | undefined;
+  loginMs: number;
+  heardMs: number;
+  expiresMs: number | undefined;
+}
+
+interface ModelIpv6Offer {
   readonly offerId: number;
   readonly tunnelId: number;
   readonly who: Who;
   readonly place: Place;
+  readonly proxy: boolean;
   readonly madeMs: number;
 }
+
+interface ModelIpv4Offer {
+  readonly offerId: number;
+  readonly tunnelId: number;
+  readonly who: number;
+  readonly host: number;
+  readonly madeMs: number;
+}
+
+type ModelOffer = ModelIpv6Offer | ModelIpv4Offer;
 
 describe('the broker and its model', () => {
   it('agree after any order of events', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(action(), { minLength: 10, maxLength: 60, size: 'max' }),
+        fc.array(anyAction(), { minLength: 10, maxLength: 60, size: 'max' }),
         async (actions) => {
           const run = await Run.make();
           try {
@@ -104,7 +119,9 @@ class Run {
   readonly fixture: Fixture;
   readonly userIds: number[] = [];
   readonly disabled = new Set<number>();
+  readonly trusted = new Set<number>();
   readonly tunnels = new Map<number, ModelTunnel>();
+  readonly ipv4 = new Map<number, ModelIpv4Tunnel>();
   offers: ModelOffer[] = [];
 
   private constructor(fixture: Fixture) {
@@ -113,8 +130,13 @@ class Run {
 
   static async make(): Promise<Run> {
     const run = new Run(
-      await Fixture.make({ links: '2001:db8::/62', delegations: [['2001:db8:8000::/55', 56]] }),
+      await Fixture.make({
+        links: '2001:db8::/62',
+        delegations: [['2001:db8:8000::/55', 56]],
+        policy: { maxTunnelsPerAddress: MAX_PER_ADDRESS, userLeaseSeconds: LEASE_MS / 1000 },
+      }),
     );
+    await run.fixture.addIpv4Pool('100.64.0.0/28', 30);
     for (const name of USERS) run.userIds.push(await run.fixture.addUser(name));
     return run;
   }
@@ -129,12 +151,24 @@ class Run {
     const { fixture } = this;
     switch (action.type) {
       case 'open':
-        return this.#open(action.who, action.place, action.length);
-      case 'login': {
+        return this.#open(action.who, action.place, action.length, action.proxy);
+      case 'open4':
+        return this.#open4(action.who, action.host);
+      case 'login':
+      case 'login4': {
         const { length: before } = this.offers;
-        await this.#open(action.who, action.place, action.length);
+        if ('host' in action) await this.#open4(action.who, action.host);
+        else await this.#open(action.who, action.place, action.length, action.proxy);
         return this.offers.length > before ? this.#accept(this.offers.at(-1)) : undefined;
       }
+      case 'close4':
+        return this.#close4(action.who);
+      case 'trust':
+      case 'distrust':
+        await fixture.accounts.setProxyTrust(USERS[action.user]!, action.type === 'trust');
+        if (action.type === 'trust') this.trusted.add(action.user);
+        else this.trusted.delete(action.user);
+        return;
       case 'accept':
         return this.#accept(this.offers.at(-1 - action.offer));
       case 'reject':
@@ -145,7 +179,9 @@ class Run {
         await fixture.accounts.disable(USERS[action.user]!);
         this.disabled.add(action.user);
         const tunnel = this.#tunnelOf(action.user);
-        if (tunnel) tunnel.place = undefined;
+        if (tunnel?.place) this.#takeDown(tunnel);
+        const ipv4 = this.#ipv4Of(action.user);
+        if (ipv4?.host !== undefined) this.#takeDown4(ipv4);
         return;
       }
       case 'enable':
@@ -156,6 +192,9 @@ class Run {
         await fixture.accounts.remove(USERS[action.user]!);
         const tunnel = this.#tunnelOf(action.user);
         if (tunnel) this.tunnels.delete(tunnel.id);
+        const ipv4 = this.#ipv4Of(action.user);
+        if (ipv4) this.ipv4.delete(ipv4.id);
+        this.trusted.delete(action.user);
         this.userIds[action.user] = await fixture.addUser(USERS[action.user]!);
         this.disabled.delete(action.user);
         return;
@@ -166,17 +205,19 @@ class Run {
         await fixture.restart();
         assert.equal(fixture.broker.reconciled.put + fixture.broker.reconciled.removed, 0);
         this.offers = [];
-        for (const tunnel of this.tunnels.values()) tunnel.heardMs = fixture.nowMs;
+        for (const tunnel of [...this.tunnels.values(), ...this.ipv4.values()])
+          tunnel.heardMs = fixture.nowMs;
     }
   }
 
-  async #open(who: Who, place: Place, length: number | undefined): Promise<void> {
-    const expected = this.#expectOpen(who, place, length);
+  async #open(who: Who, place: Place, length: number | undefined, proxy: boolean): Promise<void> {
+    const expected = this.#expectOpen(who, place, length, proxy);
     const before = who === undefined ? this.#anonymousAt(place) : this.#tunnelOf(who);
     const userId = who === undefined ? undefined : this.userIds[who];
     const result = await this.fixture.broker.open({
       userId,
       ...packetFrom(place),
+      proxy,
       ...(length !== undefined && { prefixLength: length }),
     });
     check('open', result, expected);
@@ -190,12 +231,16 @@ class Run {
       who,
       slot: offer.slot,
       delegation: undefined,
+      requested: length,
       place: undefined,
       loginMs: 0,
       heardMs: 0,
-      expiresMs: who === undefined ? nowMs + OFFER_MS : undefined,
+      expiresMs: nowMs + (who === undefined ? OFFER_MS : LEASE_MS),
     };
     const prefix = offer.prefix && formatIpv6Prefix(offer.prefix);
+    // What is changed by it begins its lease anew.
+    if (tunnel.requested !== length && !tunnel.place) tunnel.expiresMs = nowMs + LEASE_MS;
+    tunnel.requested = length;
     if (tunnel.delegation !== undefined && prefix !== undefined)
       assert.equal(prefix, tunnel.delegation, 'a user’s prefix changed');
     tunnel.delegation ??= prefix;
@@ -205,18 +250,21 @@ class Run {
       tunnelId: tunnel.id,
       who,
       place,
+      proxy,
       madeMs: nowMs,
     });
   }
 
-  #expectOpen(who: Who, place: Place, length: number | undefined): 'ok' | Refusal {
+  #expectOpen(who: Who, place: Place, length: number | undefined, proxy: boolean): 'ok' | Refusal {
     const tunnel = who === undefined ? this.#anonymousAt(place) : this.#tunnelOf(who);
     if (length !== undefined && who === undefined) return 'prefix-for-anonymous';
     if (length !== undefined && length > 56 && !tunnel?.delegation)
       return 'prefix-length-unavailable';
     const occupant = this.#at(place);
     if (occupant && occupant.who !== who && !yields(occupant, who, place)) return 'address-in-use';
+    if (this.#isFull(who, tunnel, place, this.offers)) return 'too-many-from-address';
     if (who !== undefined && this.disabled.has(who)) return 'user-disabled';
+    if (proxy && !this.#isTrusted(who)) return 'proxy-not-allowed';
     if (!tunnel && this.tunnels.size === LINKS) return 'no-free-tunnel';
     const delegated = [...this.tunnels.values()].filter((other) => other.delegation !== undefined);
     if (length !== undefined && !tunnel?.delegation && delegated.length === DELEGATIONS)
@@ -229,23 +277,97 @@ class Run {
     const expected = offer ? this.#expectAccept(offer) : 'no-such-tunnel';
     check('accept', result, expected);
     if (!offer || !result.ok) return;
+    this.offers = this.offers.filter((other) => other !== offer);
+    const { nowMs } = this.fixture;
+    if ('host' in offer) {
+      const tunnel = this.ipv4.get(offer.tunnelId)!;
+      const { host } = offer;
+      Object.assign(tunnel, { host, loginMs: nowMs, heardMs: nowMs, expiresMs: undefined });
+      return;
+    }
     const tunnel = this.tunnels.get(offer.tunnelId)!;
     const occupant = this.#at(offer.place);
     if (occupant && occupant !== tunnel) this.#takeDown(occupant);
     tunnel.place = offer.place;
-    tunnel.loginMs = this.fixture.nowMs;
-    tunnel.heardMs = this.fixture.nowMs;
-    if (tunnel.who === undefined) tunnel.expiresMs = this.fixture.nowMs + ANONYMOUS_MS;
-    this.offers = this.offers.filter((other) => other !== offer);
+    tunnel.loginMs = nowMs;
+    tunnel.heardMs = nowMs;
+    tunnel.expiresMs = tunnel.who === undefined ? nowMs + ANONYMOUS_MS : undefined;
   }
 
-  #expectAccept({ tunnelId, who, place }: ModelOffer): 'ok' | Refusal {
-    const tunnel = this.tunnels.get(tunnelId);
-    if (!tunnel) return 'no-such-tunnel';
+  #expectAccept(offer: ModelOffer): 'ok' | Refusal {
+    const { tunnelId, who } = offer;
+    const known = this.tunnels.get(tunnelId) ?? this.ipv4.get(tunnelId);
+    if (!known) return 'no-such-tunnel';
     if (who !== undefined && this.disabled.has(who)) return 'user-disabled';
+    if ('host' in offer) return this.#isTaken4(who, offer.host) ? 'address-in-use' : 'ok';
+    const { place, proxy } = offer;
+    if (proxy && !this.#isTrusted(who)) return 'proxy-not-allowed';
+    const tunnel = this.tunnels.get(tunnelId);
     const occupant = this.#at(place);
     if (occupant && occupant !== tunnel && !yields(occupant, who, place)) return 'address-in-use';
-    return 'ok';
+    return this.#isFull(who, tunnel, place, [], occupant) ? 'too-many-from-address' : 'ok';
+  }
+
+  /** Whether there are as many others at the address as may be, without who has to make room. */
+  #isFull(
+    who: Who,
+    tunnel: ModelTunnel | undefined,
+    { host }: Place,
+    offers: readonly ModelOffer[],
+    occupant?: ModelTunnel,
+  ): boolean {
+    if (tunnel?.place?.host === host) return false;
+    const there = new Map<number, Who>();
+    for (const other of this.tunnels.values())
+      if (other.place?.host === host && other !== occupant) there.set(other.id, other.who);
+    for (const offer of offers)
+      if ('place' in offer && offer.place.host === host) there.set(offer.tunnelId, offer.who);
+    if (tunnel) there.delete(tunnel.id);
+    const counted = [...there.values()].filter((other) => who === undefined || other !== undefined);
+    return counted.length >= MAX_PER_ADDRESS;
+  }
+
+  #isTrusted(who: Who): boolean {
+    return who !== undefined && this.trusted.has(who);
+  }
+
+  async #open4(who: Who, host: number): Promise<void> {
+    const before = who === undefined ? undefined : this.#ipv4Of(who);
+    const result = await this.fixture.broker.open({
+      userId: who === undefined ? undefined : this.userIds[who],
+      encapsulation: 'v4v6',
+      client: { address: hostAddress(host), port: 0 },
+    });
+    check('open4', result, this.#expectOpen4(who, host));
+    if (!result.ok || who === undefined) return;
+    const { offerId, tunnelId, slot } = result.offer;
+    if (before) assert.deepEqual([tunnelId, slot], [before.id, before.slot]);
+    const { nowMs } = this.fixture;
+    const fresh = { host: undefined, loginMs: 0, heardMs: 0, expiresMs: nowMs + LEASE_MS };
+    this.ipv4.set(tunnelId, before ?? { id: tunnelId, who, slot, ...fresh });
+    this.offers.push({ offerId, tunnelId, who, host, madeMs: nowMs });
+  }
+
+  #expectOpen4(who: Who, host: number): 'ok' | Refusal {
+    if (who === undefined) return 'ipv4-for-anonymous';
+    if (this.#isTaken4(who, host)) return 'address-in-use';
+    if (this.disabled.has(who)) return 'user-disabled';
+    return !this.#ipv4Of(who) && this.ipv4.size === IPV4_LINKS ? 'no-free-tunnel' : 'ok';
+  }
+
+  #isTaken4(who: Who, host: number): boolean {
+    return [...this.ipv4.values()].some((other) => other.host === host && other.who !== who);
+  }
+
+  async #close4(who: Who): Promise<void> {
+    const result = await this.fixture.broker.close({
+      userId: who === undefined ? undefined : this.userIds[who],
+      client: { address: hostAddress(1), port: 0 },
+    });
+    const tunnel = who === undefined ? undefined : this.#ipv4Of(who);
+    const isUp = tunnel?.host !== undefined;
+    check('close4', result, isUp ? 'ok' : 'no-such-tunnel');
+    if (isUp) this.#takeDown4(tunnel);
   }
 
   async #reject(offer: ModelOffer | undefined): Promise<void> {
@@ -277,15 +399,31 @@ class Run {
     await this.fixture.broker.expire(nowMs);
     this.offers = this.offers.filter(({ madeMs }) => madeMs + OFFER_MS > nowMs);
     for (const tunnel of this.tunnels.values()) {
-      if (tunnel.expiresMs !== undefined && tunnel.expiresMs <= nowMs)
+      if (tunnel.expiresMs !== undefined && tunnel.expiresMs <= nowMs) {
         this.tunnels.delete(tunnel.id);
-      else if (tunnel.place && Math.max(tunnel.heardMs, tunnel.loginMs) + idleMs(tunnel) <= nowMs)
+        if (tunnel.who !== undefined) note('lease ended');
+      } else if (tunnel.place && Math.max(tunnel.heardMs, tunnel.loginMs) + idleMs(tunnel) <= nowMs)
         this.#takeDown(tunnel);
     }
+    for (const tunnel of this.ipv4.values()) {
+      if (tunnel.expiresMs !== undefined && tunnel.expiresMs <= nowMs) this.ipv4.delete(tunnel.id);
+      else if (tunnel.host && Math.max(tunnel.heardMs, tunnel.loginMs) + IDLE_MS <= nowMs)
+        this.#takeDown4(tunnel);
+    }
+  }
+
+  #takeDown4(tunnel: ModelIpv4Tunnel): void {
+    tunnel.host = undefined;
+    tunnel.expiresMs = this.fixture.nowMs + LEASE_MS;
+  }
+
+  #ipv4Of(user: number): ModelIpv4Tunnel | undefined {
+    return [...this.ipv4.values()].find(({ who }) => who === user);
   }
 
   #takeDown(tunnel: ModelTunnel): void {
     tunnel.place = undefined;
+    tunnel.expiresMs = this.fixture.nowMs + LEASE_MS;
     if (tunnel.who === undefined) this.tunnels.delete(tunnel.id);
   }
 
@@ -322,6 +460,35 @@ class Run {
         `slot ${slot}`,
       );
     }
+    assert.deepEqual(
+      (await store.ipv4TunnelsAfter(0, 1000)).map(
+        ({ id, user, slot, attachment, expiresAtMs }) => ({
+          id,
+          name: user.name,
+          slot,
+          client: attachment?.client,
+          expiresAtMs,
+        }),
+      ),
+      [...this.ipv4.values()]
+        .sort((a, b) => a.id - b.id)
+        .map(({ id, who, slot, host, expiresMs }) => ({
+          id,
+          name: USERS[who],
+          slot,
+          client: host === undefined ? undefined : hostAddress(host),
+          expiresAtMs: expiresMs,
+        })),
+    );
+    const hosts = new Map([...this.ipv4.values()].map(({ slot, host }) => [slot, host]));
+    for (let slot = 0; slot <= IPV4_LINKS; slot++) {
+      const host = hosts.get(slot);
+      assert.equal(
+        dataplane.attachmentV4v6(slot)?.client,
+        host === undefined ? undefined : hostAddress(host),
+        `IPv4 slot ${slot}`,
+      );
+    }
   }
 
   /** Once a run, since it takes another process to look. */
@@ -338,7 +505,15 @@ class Run {
 function check(asked: string, result: Result, expected: string): void {
   const answer = result.ok ? 'ok' : result.refusal;
   assert.equal(answer, expected);
-  answers.set(`${asked} ${answer}`, (answers.get(`${asked} ${answer}`) ?? 0) + 1);
+  note(`${asked} ${answer}`);
+}
+
+function note(answer: string): void {
+  answers.set(answer, (answers.get(answer) ?? 0) + 1);
+}
+
+function hostAddress(host: number): bigint {
+  return (0x20010db80009n << 80n) | BigInt(host);
 }
 
 function yields(occupant: ModelTunnel, who: Who, place: Place): boolean {
@@ -385,34 +560,4 @@ function fromModel({ slot, who, delegation: held, place, expiresMs }: ModelTunne
     at: place && endpointOf(place),
     expiresAtMs: expiresMs,
   };
-}
-
-function action(): fc.Arbitrary<Action> {
-  const who = fc.option(fc.nat(USERS.length - 1), { nil: undefined, freq: 3 });
-  const place = fc.record({
-    encapsulation: fc.constantFrom<Encapsulation>('v6udpv4', 'v6v4'),
-    host: fc.integer({ min: 1, max: 2 }),
-    port: fc.integer({ min: 1000, max: 1001 }),
-  });
-  const length = fc.option(fc.constantFrom(48, 56, 60), { nil: undefined, freq: 3 });
-  // Counted from the last one; a few are never there.
-  const offer = fc.nat(3);
-  const user = fc.nat(USERS.length - 1);
-  return fc.oneof(
-    { weight: 5, arbitrary: fc.record({ type: fc.constant('open'), who, place, length }) },
-    { weight: 5, arbitrary: fc.record({ type: fc.constant('login'), who, place, length }) },
-    { weight: 5, arbitrary: fc.record({ type: fc.constant('accept'), offer }) },
-    { weight: 2, arbitrary: fc.record({ type: fc.constant('reject'), offer }) },
-    { weight: 2, arbitrary: fc.record({ type: fc.constant('close'), who, place }) },
-    { weight: 2, arbitrary: fc.record({ type: fc.constantFrom('disable', 'enable'), user }) },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant('replace'), user }) },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        type: fc.constant('pass'),
-        seconds: fc.constantFrom(1, 23, 24, 61, 119, 120, 400),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant('restart') }) },
-  ) as fc.Arbitrary<Action>;
 }
