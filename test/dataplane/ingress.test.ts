@@ -29,7 +29,7 @@ import {
   udp,
   withoutIdentification,
 } from './packets.ts';
-import { BROKER, CLIENT, CLIENT_PORT, PORT } from './scratch.ts';
+import { BROKER, CLIENT, CLIENT_PORT, PORT, SETTINGS } from './scratch.ts';
 
 const bench = setUpBench('tunnel_ingress');
 const expectOutcome = bench.expect;
@@ -77,6 +77,10 @@ describe('packets that are not tunnelled pass untouched', () => {
     const packet = inProtocol41(inner());
     packet.set([2, 0, 0, 0, 0, 9]);
     expectUntouched('in_not_ours', packet);
+  });
+  test('everything that comes in by another interface than the uplink', () => {
+    bench.plane.configure({ ...SETTINGS, uplinkIfindex: 2 });
+    expectUntouched('in_not_ours', inUdp(inner()));
   });
   test('TSP, whose first nibble is F, goes to the socket', () =>
     expectUntouched('in_signalling', inUdp(bytes([0xf0, 0, 0, 240], filler(40)))));

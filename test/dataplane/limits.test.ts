@@ -96,6 +96,12 @@ describe('signalling of one address', () => {
     pass(signalling(CLIENT));
     limited('address', signalling(CLIENT));
   });
+  test('is not charged for who had its place in the table before', () => {
+    limit({ perAddress: 5 });
+    const nine = { gsoSize: 10, gsoSegments: 9 };
+    void bench.expect('in_signalling', PASS, signalling(CLIENT), nine);
+    void bench.expect('in_signalling', PASS, signalling(sharingThePlaceOf(CLIENT)), nine);
+  });
   test('has no limit when none is set', () => {
     limit({});
     assert.deepEqual(tally(new Array<string>(300).fill(CLIENT)), { in_signalling: 300 });
@@ -225,6 +231,7 @@ describe('signalling through a tunnel', () => {
     for (let i = 0; i < 3; i++) bench.run(signalling(CLIENT));
     limited('address', signalling(CLIENT));
     goesOn(through(ELSEWHERE, UDP, tsp));
+    goesOn(through('2001:db8:54::53', UDP, tsp));
     goesOn(through(ELSEWHERE, HOP_BY_HOP, filler(16)));
     goesOn(through(BROKER6, UDP, udp({ from: PORT, to: 53 }, filler(20))));
     goesOn(through(BROKER6, TCP, segment(SYN, 22)));

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
-import { formatIpv4, parseIpv4Prefix } from '../../src/address.ts';
+import { formatIpv4, parseIpv4Prefix, parseIpv6Prefix } from '../../src/address.ts';
 import type { Ipv4PoolMapping, OutcomeName } from '../../src/dataplane/dataplane.ts';
 import { testRun } from '../../src/dataplane/native.ts';
 import { DROP, PASS, SEND, setUpBench } from './bench.ts';
@@ -185,7 +185,7 @@ describe('a keepalive over IPv6', () => {
     const to = { from: INSIDE, to: GATEWAY };
     comesIn('in_to_gateway', tunnelled(inner({ to: GATEWAY })));
     comesIn('in_to_gateway', tunnelled(echo4('reply', to)));
-    comesIn('in_to_gateway', tunnelled(echo4('request', { ...to, options: [1, 1, 1, 0] })));
+    comesIn('in_to_gateway', tunnelled(echo4('request', { ...to, options: [8, 0, 0, 0] })));
     comesIn('in_to_gateway', tunnelled(echo4('request', { ...to, fragment: 0x2000 })));
     comesIn('in_to_gateway', tunnelled(inner({ to: GATEWAY, protocol: 1 }, bytes([8, 0, 0]))));
   });
@@ -238,6 +238,10 @@ describe('inner IPv4 addresses that the sender may not use are dropped', () => {
     comesIn('in_outside_pools', tunnelled(inner({ from: '203.0.113.127' })));
   });
   test('from the bits of an IPv6 pool, or as IPv6 from those of an IPv4 pool', () => {
+    const wide = parseIpv6Prefix('2001:db8::/32');
+    assert.ok(wide);
+    const purpose = 'delegation' as const;
+    ingress.plane.setPools([FOURS, { purpose, prefix: wide, positionLength: 48, firstIndex: 0 }]);
     comesIn('in_outside_pools', tunnelled(inner({ from: '32.1.13.184' })));
     const packet = ipv6({ from: 'a40:15::2', to: '2001:db8::1' }, filler(9));
     comesIn(
