@@ -60,7 +60,7 @@ test('a daemon stopped in order leaves the traffic flowing', async () => {
 test('when the NAT gives the client another port it logs in again and keeps its prefix', async () => {
   // The mapping is forgotten and the next one must use other ports, as after a router's restart.
   await net.home.run('nft', [
-    'flush table ip nat; add rule ip nat post oifname wan ip protocol udp masquerade to :40000-50000;' +
+    'flush table ip nat; add rule ip nat post oifname wan ip protocol udp masquerade to :20000-30000;' +
       ' add rule ip nat post oifname wan masquerade',
   ]);
   await net.home.run('conntrack', ['-F']);
