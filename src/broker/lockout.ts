@@ -72,7 +72,6 @@ export class Lockout {
     const others = (this.#trusted.get(name) ?? []).filter((login) => login.place !== place);
     const logins = [...others, { place, atMs: nowMs }].slice(-TRUSTED_EACH);
     putLast(this.#trusted, name, logins, MAX_TRUSTED_NAMES);
-    this.#pairs.delete(pairKey(name, source));
   }
 
   /**

@@ -17,7 +17,7 @@ import {
   type TunnelOffer,
 } from '../../src/broker/broker.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
-import { TICK_SHIFT, TUNNEL_OFFSET } from '../../src/dataplane/layout.gen.ts';
+import { TICK_SHIFT, TUNNEL_OFFSET, TUNNEL_V4V6_OFFSET } from '../../src/dataplane/layout.gen.ts';
 import type { Ipv6Pool, Pool } from '../../src/store/pools.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -31,10 +31,12 @@ export const POLICY: BrokerPolicy = {
   userLeaseSeconds: 0,
 };
 
-const CAPACITY = { tunnels: 1024, owners: 1024, v4v6: 64 };
+const CAPACITY = { tunnels: 1024, owners: 1024, v4v6: 8 };
 
 export const HOME = at('192.0.2.1', 40_000);
 export const AWAY = at('198.51.100.1', 40_000);
+
+type RecordMap = 'tunnels' | 'tunnels_v4v6';
 
 export interface FixtureOptions {
   readonly links?: string;
@@ -165,20 +167,21 @@ export class Fixture {
   }
 
   /** As if the kernel had counted `packets` from the client in this slot, at no known time. */
-  countInKernel(slot: number, packets: number): void {
-    this.#changeRecord(slot, (record) => record.set([packets], TUNNEL_OFFSET.inPackets));
+  countInKernel(slot: number, packets: number, map: RecordMap = 'tunnels'): void {
+    const at = { tunnels: TUNNEL_OFFSET, tunnels_v4v6: TUNNEL_V4V6_OFFSET }[map].inPackets;
+    this.#changeRecord(map, slot, (record) => record.set([packets], at));
   }
 
   /** As if the client in this slot had just sent something. */
   hearInKernel(slot: number): void {
     const tick = Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT));
-    this.#changeRecord(slot, (record) =>
+    this.#changeRecord('tunnels', slot, (record) =>
       new DataView(record.buffer).setUint32(TUNNEL_OFFSET.inLastSeen, tick, true),
     );
   }
 
-  #changeRecord(slot: number, change: (record: Uint8Array) => void): void {
-    const map = ['pinned', join(this.pinDirectory, 'tunnels')];
+  #changeRecord(name: RecordMap, slot: number, change: (record: Uint8Array) => void): void {
+    const map = ['pinned', join(this.pinDirectory, name)];
     const key = ['key', slot & 255, slot >> 8, 0, 0].map(String);
     const found = execFileSync('bpftool', ['-j', 'map', 'lookup', ...map, ...key], {
       encoding: 'utf8',

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { formatIpv4, parseIpv6 } from '../../src/address.ts';
+import { formatIpv4, parseIpv4Prefix, parseIpv6 } from '../../src/address.ts';
 import type { Ipv4TunnelOffer } from '../../src/broker/broker.ts';
 import { Fixture, HOME, refusedAs } from './fixture.ts';
 
@@ -134,6 +134,30 @@ describe('the broker’s tunnels of IPv4 in IPv6', () => {
     await fixture.store.closeTunnel(tunnelId, fixture.nowMs);
     await fixture.broker.followChanges();
     assert.equal(fixture.dataplane.attachmentV4v6(slot), undefined);
+  });
+
+  it('start their counters from nothing in a slot that was somebody else’s', async () => {
+    await fixture.remove();
+    fixture = await Fixture.make();
+    await fixture.addIpv4Pool('100.64.9.0/31', 32);
+    const { slot } = await login(await fixture.addUser('ada'));
+    await fixture.accounts.remove('ada');
+    await fixture.broker.followChanges();
+    fixture.countInKernel(slot, 99, 'tunnels_v4v6');
+    assert.equal(fixture.dataplane.countersV4v6(slot).inPackets, 99n);
+    fixture.nowMs += 1000;
+    assert.equal((await login(await fixture.addUser('bob'))).slot, slot);
+    assert.equal(fixture.dataplane.countersV4v6(slot).inPackets, 0n);
+  });
+
+  it('are refused where the kernel’s maps have no room for them', async () => {
+    const prefix = parseIpv4Prefix('100.64.8.0/24')!;
+    const wish = { purpose: 'ipv4-link', prefix, positionLength: 32 } as const;
+    await fixture.store.addPool(wish, 1000, fixture.nowMs);
+    for (let i = 1; i < 8; i++) await login(await fixture.addUser(`user ${i}`), at6(`::${i}`));
+    const offer = await open(ada);
+    await refusedAs(fixture.broker.accept(offer.offerId), 'internal');
+    assert.match(fixture.complaints.join('\n'), /does not take IPv4 slot 9/);
   });
 
   it('let a user log in where only that tunnel is, whatever strangers tried there', async () => {

@@ -138,9 +138,12 @@ describe('in time', () => {
       await login({ userId: ada });
       await open({ userId: await fixture.addUser('bob'), client: AWAY });
       const guest = await login({ client: AWAY });
+      const invited = await open({ client: { ...AWAY, port: 1 } });
+      const invitedUntilMs = (await fixture.store.tunnel(invited))?.expiresAtMs;
       await fixture.restartWith({ userLeaseSeconds: 3 * 86_400 });
       assert.equal(await expiresAtMs('ada'), undefined, 'in use');
       assert.equal(await expiresAtMs('bob'), fixture.nowMs + 3 * DAY_MS);
+      assert.equal((await fixture.store.tunnel(invited))?.expiresAtMs, invitedUntilMs);
       fixture.nowMs += DAY_MS;
       await fixture.restart();
       assert.equal(await expiresAtMs('bob'), fixture.nowMs + 2 * DAY_MS, 'not begun anew');

@@ -111,11 +111,18 @@ describe('lockout', () => {
     assert.equal(lockout.allows('ada', HERE, NOW + 2000), true);
   });
 
-  it('begins anew after a login, and after an hour without a failure', () => {
+  it('forgets a login after 30 days', () => {
     const lockout = new Lockout();
-    for (let i = 0; i < 4; i++) lockout.rejected('ada', HERE, NOW);
     lockout.accepted('ada', HERE, NOW);
-    assert.equal(lockout.rejected('ada', HERE, NOW), undefined);
+    const laterMs = NOW + 30 * 86_400_000;
+    for (let i = 0; i < 5; i++) lockout.rejected('ada', HERE, laterMs - 1);
+    assert.equal(lockout.allows('ada', HERE, laterMs), true, 'nothing was counted until then');
+    for (let i = 0; i < 5; i++) lockout.rejected('ada', HERE, laterMs);
+    assert.equal(lockout.allows('ada', HERE, laterMs), false);
+  });
+
+  it('begins anew after an hour without a failure', () => {
+    const lockout = new Lockout();
     for (let i = 0; i < 4; i++) lockout.rejected('bob', HERE, NOW);
     assert.equal(lockout.rejected('bob', HERE, NOW + 3_600_000), undefined);
   });
