@@ -43,6 +43,9 @@ export async function openAccounts(config: Config, store: Store): Promise<Accoun
   const name = config.server.name === 'auto' ? hostname() : config.server.name;
   const realm = await store.settingOrInitial('realm', name);
   const { keyFile, database } = config.store;
+  if (!existsSync(keyFile) && (await Accounts.hasSealed(store))) {
+    throw new Unusable(`${keyFile} is missing: the secrets in ${database} are sealed with it`);
+  }
   let key: Uint8Array;
   try {
     key = loadOrMakeKey(keyFile);

@@ -51,6 +51,11 @@ export class Accounts {
     this.#clock = clock;
   }
 
+  /** Whether secrets were sealed in this store already: then only one key will do. */
+  static async hasSealed(store: Store): Promise<boolean> {
+    return (await store.setting(KEY_CHECK_SETTING)) !== undefined;
+  }
+
   /**
    * Whether the key is the one of this store. The first key ever checked becomes that one: a lost
    * key file is then noticed, and not replaced by a new key that opens nothing.

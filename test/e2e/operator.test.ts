@@ -2,7 +2,8 @@
 // broker, a full pool, a lost database, a lost key, and taking everything out again.
 
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { BROKER_IPV4, buildInternet, type Internet, LINK_POOL, WEB_IPV6 } from '../lab/internet.ts';
@@ -131,9 +132,14 @@ test('a broker that cannot start says why and ends, without holding anything', a
   await broker.restart();
 });
 
-test('another key than the store’s is refused, not used', async () => {
+test('a lost key is missed, not replaced, and another one is refused', async () => {
   await broker.service.stop();
-  rmSync(join(dirname(broker.database), 'secret.key'));
+  const keyFile = join(dirname(broker.database), 'secret.key');
+  rmSync(keyFile);
+  const missed = await broker.trySixway('user', 'add', 'mallory');
+  assert.equal(missed.code, 1);
+  assert.match(missed.stderr, /secret\.key is missing: the secrets in .* are sealed with it/);
+  writeFileSync(keyFile, randomBytes(32));
   const refused = await broker.trySixway('user', 'add', 'mallory');
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /is not the key that the secrets in .* are sealed with/);
