@@ -3,7 +3,6 @@
 
 import type { Logger } from 'pino';
 import {
-  type Endpoint,
   formatEndpoint,
   formatIp,
   formatIpv6Prefix,
@@ -23,7 +22,6 @@ import type { Ipv4TunnelView } from '../broker/ipv4-tunnels.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SaltResult } from '../tsp/connection.ts';
 import { type FailureStatus, STATUS, type TunnelInfo } from '../tsp/messages.ts';
-import type { Credential } from '../tsp/sasl.ts';
 import type { ScramFirst } from '../tsp/scram.ts';
 import type { SessionCommand, SessionResult, SessionUser } from '../tsp/server-session.ts';
 
@@ -88,12 +86,10 @@ export class BrokerDesk {
   }
 
   /** Never rejects. */
-  async lookUpSalt(first: ScramFirst, from: Endpoint): Promise<SaltResult> {
+  async lookUpSalt(first: ScramFirst): Promise<SaltResult> {
     const { broker, log } = this.#options;
     try {
-      const source = { ...from, forgeable: true };
-      const credential: Credential | undefined = await broker.credential(first.username, source);
-      return { type: 'salt-looked-up', first, found: credential?.scram };
+      return { type: 'salt-looked-up', first, found: await broker.scramOf(first.username) };
     } catch (error) {
       log.error({ err: error }, 'a salt could not be looked up');
       return { type: 'salt-looked-up', first, found: 'failed' };

@@ -77,7 +77,7 @@ export class DatagramListener {
       case 'look-up-salt': {
         const { ticket } = command;
         void this.#desk
-          .lookUpSalt(command.first, command.source)
+          .lookUpSalt(command.first)
           .then((result) => this.#handle({ ...result, ticket }));
         return;
       }

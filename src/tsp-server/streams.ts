@@ -128,7 +128,7 @@ export class StreamListener {
         desk.tell(command);
         return;
       case 'look-up-salt':
-        void desk.lookUpSalt(command.first, command.source).then(handle);
+        void desk.lookUpSalt(command.first).then(handle);
         return;
       default:
         void desk.ask(command).then(handle);

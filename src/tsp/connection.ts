@@ -55,7 +55,6 @@ export type ConnectionCommand =
   | {
       readonly type: 'look-up-salt';
       readonly session: SessionId;
-      readonly source: Endpoint;
       readonly first: ScramFirst;
     }
   | Exclude<SessionCommand, { readonly type: 'answer' | 'count' }>
@@ -217,7 +216,7 @@ export class TspConnection {
         return this.#begin(reply.with, reply.nonce, nowMs);
       case 'look-up-salt':
         this.#busy = true;
-        return [{ type: 'look-up-salt', session: id, source, first: reply.first }];
+        return [{ type: 'look-up-salt', session: id, first: reply.first }];
       case 'busy':
         return this.#refuse(STATUS.busy, 'busy', nowMs);
       case 'stale':

@@ -56,7 +56,6 @@ export type ServerCommand =
   /** → `salt-looked-up`, with the same ticket. */
   | {
       readonly type: 'look-up-salt';
-      readonly source: Endpoint;
       readonly first: ScramFirst;
       readonly ticket: SaltTicket;
     }
@@ -241,7 +240,7 @@ export class TspServer {
         if (this.#saltLookups >= MAX_SALT_LOOKUPS) return [count('busy')];
         this.#saltLookups++;
         const ticket = { from, header, requestOctets: payload.length };
-        return [{ type: 'look-up-salt', source: from, first: reply.first, ticket }];
+        return [{ type: 'look-up-salt', first: reply.first, ticket }];
       }
       case 'stale':
         return [count('stale')];
