@@ -59,6 +59,10 @@ export async function latestChangeId(db: Reader): Promise<number> {
 
 /** The oldest `limit` changes after `id`. */
 export async function readChanges(db: Reader, id: number, limit: number): Promise<ChangesSince> {
+  // The number first: what is committed between the two reads is then in the second one, and cannot
+  // look like something that was pruned.
+  const latestId = await latestChangeId(db);
+  if (latestId === id) return { complete: true, changes: [] };
   const changes = await db
     .selectFrom('changes')
     .select(['id', 'kind', 'subject'])
@@ -67,7 +71,5 @@ export async function readChanges(db: Reader, id: number, limit: number): Promis
     .limit(limit)
     .execute();
   // The numbers have no holes, so a first one that does not follow on means pruned ones.
-  if (changes[0] ? changes[0].id === id + 1 : (await latestChangeId(db)) === id)
-    return { complete: true, changes };
-  return { complete: false, latestId: await latestChangeId(db) };
+  return changes[0]?.id === id + 1 ? { complete: true, changes } : { complete: false, latestId };
 }
