@@ -69,7 +69,8 @@ export async function buildInternet(
   await backbone.ip('addr add 198.51.100.1/24 dev to-home');
   await home.ip(`addr add ${HOME_IPV4}/24 dev wan`);
   await home.ip('route add default via 198.51.100.1');
-  await home.ip('link add lan type bridge');
+  // An address of its own: a bridge's changes with its ports, and hosts would have to ask again.
+  await home.ip('link add lan address 02:00:5e:00:53:01 type bridge');
   await home.ip('link set lan up');
   await home.ip('addr add 192.168.7.1/24 dev lan');
   await home.run('nft', [
