@@ -96,24 +96,30 @@ type ModelOffer = ModelIpv6Offer | ModelIpv4Offer;
 
 describe('the broker and its model', () => {
   it('agree after any order of events', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(anyAction(), { minLength: 10, maxLength: 60, size: 'max' }),
-        async (actions) => {
-          const run = await Run.make();
-          try {
-            for (const each of actions) await run.step(each);
-            run.compareOwners();
-          } finally {
-            await run.fixture.remove();
-          }
-        },
-      ),
-      { numRuns: 100, interruptAfterTimeLimit: 120_000, markInterruptAsFailure: true },
-    );
-    for (const answer of ANSWERS) assert.ok((answers.get(answer) ?? 0) > 0, `never: ${answer}`);
+    const missing = () => ANSWERS.filter((answer) => !answers.has(answer));
+    // Some answers are rare: when one did not occur, more orders are tried before that is a failure.
+    for (let round = 0; round < 4 && missing().length > 0; round++) await tryOrders();
+    assert.deepEqual(missing(), [], 'answers that never occurred');
   });
 });
+
+async function tryOrders(): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anyAction(), { minLength: 10, maxLength: 60, size: 'max' }),
+      async (actions) => {
+        const run = await Run.make();
+        try {
+          for (const each of actions) await run.step(each);
+          run.compareOwners();
+        } finally {
+          await run.fixture.remove();
+        }
+      },
+    ),
+    { numRuns: 100, interruptAfterTimeLimit: 120_000, markInterruptAsFailure: true },
+  );
+}
 
 class Run {
   readonly fixture: Fixture;
