@@ -44,8 +44,8 @@ export class Line {
     this.did = [];
     this.commands = [];
     const from = this.segments.length;
-    const todo = this.connection.handle(event, this.nowMs);
-    for (let command = todo.shift(); command; command = todo.shift()) {
+    const waiting = this.connection.handle(event, this.nowMs);
+    for (let command = waiting.shift(); command; command = waiting.shift()) {
       if (command.type === 'send') {
         if (this.closed) throw new Error('something is sent after the end');
         this.segments.push(command.data);
@@ -55,7 +55,7 @@ export class Line {
       this.did.push(command.type === 'count' ? `count ${command.what}` : command.type);
       if (command.type === 'close') this.closed = true;
       const result = this.#resultOf(command);
-      if (result) todo.push(...this.connection.handle(result, this.nowMs));
+      if (result) waiting.push(...this.connection.handle(result, this.nowMs));
     }
     return this.segments.slice(from);
   }

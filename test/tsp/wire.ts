@@ -123,8 +123,8 @@ export class Wire {
   handle(event: ServerEvent): { to: string; sequence: number; timestamp: number; text: string }[] {
     this.commands = [];
     const sent = [];
-    const todo = this.server.handle(event, this.nowMs);
-    for (let command = todo.shift(); command; command = todo.shift()) {
+    const waiting = this.server.handle(event, this.nowMs);
+    for (let command = waiting.shift(); command; command = waiting.shift()) {
       if (command.type === 'send') {
         const { header, payload } = readDatagram(command.bytes)!;
         const text = Buffer.from(payload).toString('latin1');
@@ -136,12 +136,12 @@ export class Wire {
         const { first, ticket } = command;
         const found = first.username === ALICE.username ? ALICES_CREDENTIAL.scram : undefined;
         const event = { type: 'salt-looked-up', first, found, ticket } as const;
-        todo.push(...this.server.handle(event, this.nowMs));
+        waiting.push(...this.server.handle(event, this.nowMs));
         continue;
       }
       const result = this.answer(command);
       if (result && 'session' in command) {
-        todo.push(...this.server.handle({ ...result, session: command.session }, this.nowMs));
+        waiting.push(...this.server.handle({ ...result, session: command.session }, this.nowMs));
       }
     }
     return sent;
