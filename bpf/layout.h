@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 enum limit {
-	LAYOUT_VERSION = 3,
+	LAYOUT_VERSION = 4,
 	MAX_POOLS = 16,
 	OWNERS_PER_BLOCK = 16,
 	/* The interface identifier of the server's end of every link. */
@@ -26,6 +26,10 @@ enum limit {
 	/* Table sizes, as powers of two: 8 MiB of single sources, 1 MiB of prefixes. */
 	SOURCES_BITS = 19,
 	SOURCE_PREFIXES_BITS = 16,
+	/* 1 MiB of endpoints whose last packets led to no tunnel. */
+	STRAYS_BITS = 15,
+	/* TCP ports that clients may not connect to unless their tunnel is TUNNEL_UNFILTERED. */
+	FILTERED_PORTS = 4,
 };
 
 /* One per way of carrying IPv6 over IPv4; part of an endpoint. */
@@ -45,6 +49,14 @@ enum endpoint_bits {
 enum tunnel_flag {
 	/* Send nothing before the first valid packet from this endpoint (in_last_seen is 0). */
 	TUNNEL_SILENT_UNTIL_HEARD = 1,
+	/* The slot is a tunnel's, with a client or without. */
+	TUNNEL_ASSIGNED = 2,
+	/* An administrator has closed it. */
+	TUNNEL_DISABLED = 4,
+	/* `rates` has an entry for it. */
+	TUNNEL_LIMITED = 8,
+	/* May connect to the filtered ports. */
+	TUNNEL_UNFILTERED = 16,
 };
 
 /* A tunnel's record, one cache line. User space writes the endpoint with one 64-bit store. */
@@ -60,7 +72,7 @@ struct tunnel {
 	__u32 in_last_seen; /* ticks */
 	__u32 out_last_seen; /* ticks */
 	__u32 last_too_big; /* ticks: when the last Packet Too Big was sent on its behalf */
-	__u16 mtu; /* largest inner packet to the client; 0: the device's */
+	__u16 mtu; /* largest inner packet, either way; 0: config.tunnel_mtu */
 	__u16 flags; /* enum tunnel_flag */
 };
 _Static_assert(sizeof(struct tunnel) == 64, "a tunnel is one cache line");
@@ -71,8 +83,9 @@ _Static_assert(sizeof(struct tunnel) == 64, "a tunnel is one cache line");
  * address has read an address. */
 struct tunnel_v4v6 {
 	__u32 version; /* 0: detached */
-	__u16 mtu; /* largest inner packet to the client; 0: what the route to the device says */
-	__u16 last_too_big; /* ticks, the lower half: when the sender of a larger one was last told */
+	__u16 mtu; /* largest inner packet, either way; 0: what the route to the device says */
+	__u8 last_too_big; /* ticks, the last octet: when the sender of a larger one was last told */
+	__u8 flags; /* enum tunnel_flag */
 	__u64 client_high; /* IPv6 address */
 	__u64 client_low;
 	/* Inner packets and octets from (in) and to (out) the client. */
@@ -84,6 +97,61 @@ struct tunnel_v4v6 {
 	__u32 out_last_seen; /* ticks */
 };
 _Static_assert(sizeof(struct tunnel_v4v6) == 64, "a tunnel is one cache line");
+
+/* Why packets of a tunnel were dropped, as far as a person can do something about it. */
+enum fault {
+	FAULT_WRONG_ENDPOINT = 0, /* in: came from elsewhere than where the client logged in */
+	FAULT_WRONG_SOURCE, /* in: an inner source that is in the link but not the client's */
+	FAULT_TO_GATEWAY, /* in: to the server's end, and no echo request */
+	FAULT_CLOSED_IN, /* in: while no client was attached */
+	FAULT_CONGESTION, /* in: the path dropped it by marking it */
+	FAULT_FILTERED, /* in: to a port that is closed for this tunnel */
+	FAULT_RATE_IN, /* in: more than the tunnel may send */
+	FAULT_RATE_OUT, /* out: more than the tunnel may receive */
+	FAULT_TOO_BIG, /* out: larger than the tunnel's MTU */
+	FAULT_CLOSED_OUT, /* out: while no client was attached, or it had not been heard */
+	FAULT_WRONG_DESTINATION, /* out: in the link, but not the client's address */
+	FAULT_OTHER, /* the kernel refused, or lengths that do not fit */
+	FAULT_COUNT,
+};
+
+/* Beside a tunnel's record, in an array of its own: good packets never touch it. */
+struct tunnel_faults {
+	__u32 packets[FAULT_COUNT]; /* dropped, by enum fault */
+	__u32 last_tick; /* ticks: when the last one was; 0: never */
+	__u8 last_outcome; /* enum outcome: what it was */
+	__u8 reserved[3];
+};
+_Static_assert(sizeof(struct tunnel_faults) == 56, "record, faults and an owner are 124 octets");
+
+/* What a tunnel may send and receive: a token bucket each way, kept as the time until which what was
+ * let through is paid for. Only for tunnels that are limited. */
+struct tunnel_rate {
+	__u64 in_paid_until; /* CLOCK_MONOTONIC, ns; the kernel writes */
+	__u64 out_paid_until;
+	__u32 in_cost; /* ns for 1024 octets of inner packets; 0: not limited */
+	__u32 out_cost;
+};
+_Static_assert(sizeof(struct tunnel_rate) == 24, "no holes in struct tunnel_rate");
+
+/* A key of `rates` is a slot; of IPv4 over IPv6 with 1 << RATE_KEY_V4V6_SHIFT. */
+enum rate_key {
+	RATE_KEY_V4V6_SHIFT = 31,
+};
+
+/* The last packet from an endpoint that belonged to no tunnel of that endpoint: what a user's client
+ * does wrong shows here, as the inner address leads nowhere. At the place that the endpoint's hash
+ * says (limits.h); whoever came last has it. */
+struct stray {
+	__u64 endpoint; /* as in struct tunnel */
+	__u64 source_high; /* inner IPv6 source */
+	__u64 source_low;
+	__u32 last_tick; /* ticks */
+	__u16 packets; /* of this endpoint since it has the place, 65535 at most */
+	__u8 outcome; /* enum outcome */
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct stray) == 32, "no holes in struct stray");
 
 enum pool_kind {
 	POOL_NONE = 0,
@@ -109,10 +177,12 @@ struct owner_block {
 	__u32 owner[OWNERS_PER_BLOCK]; /* slot + 1; 0: nobody */
 };
 
-/* Of the total budget of signalling: what sources heard of before get, and what strangers get. */
+/* Entries of `budgets`. Of the total of signalling: what sources heard of before get, and strangers. */
 enum signalling_share {
 	SHARE_STRANGERS = 0,
 	SHARE_KNOWN = 1,
+	/* Of the errors (ICMPv6) that the programs send about packets to nobody. */
+	SHARE_ERRORS = 2,
 	SHARE_COUNT,
 };
 
@@ -142,7 +212,7 @@ struct config {
 	__u8 uplink_header_length;
 	__u8 tunnel_header_length;
 	__u8 uplink6_header_length;
-	__u8 reserved[2];
+	__u16 tunnel_mtu; /* largest inner packet of tunnels whose record does not say */
 	/* What one packet of signalling costs, in ns; 0: it is not limited. */
 	__u32 address_cost;
 	__u32 prefix_cost;
@@ -153,9 +223,10 @@ struct config {
 	__u64 local6_high;
 	__u64 local6_low;
 	__u32 uplink6_ifindex;
-	__u32 reserved6;
+	__u32 error_cost; /* what one ICMPv6 error costs, in ns; 0: they are not limited */
+	__u16 filtered_ports[FILTERED_PORTS]; /* TCP; 0: none */
 };
-_Static_assert(sizeof(struct config) == 72, "no holes in struct config");
+_Static_assert(sizeof(struct config) == 80, "no holes in struct config");
 
 /* The client's only tunnel: written by user space before attaching, counters by the kernel. */
 struct client {
@@ -191,6 +262,8 @@ enum outcome {
 	/* Did what the product is for. */
 	OUTCOME_IN_DECAPSULATED,
 	OUTCOME_IN_ECHO_ANSWERED, /* keepalive */
+	OUTCOME_IN_FORWARDED, /* by the fast path: decapsulated, routed and sent in one step */
+	OUTCOME_IN_ERROR_RELAYED, /* ICMPv4 about a packet to a client: its inner sender is told */
 	/* Dropped: the datagram. */
 	OUTCOME_IN_EMPTY, /* UDP without payload: somebody's NAT keepalive */
 	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F; over IPv6, neither 4 nor F */
@@ -213,10 +286,15 @@ enum outcome {
 	OUTCOME_IN_WRONG_INTERFACE_ID, /* in the right link, not the client's address */
 	OUTCOME_IN_GATEWAY_SOURCE, /* claims to be the server's end of the link */
 	OUTCOME_IN_TO_GATEWAY, /* to the server's end, not an echo request */
+	/* Dropped: the tunnel may not. */
+	OUTCOME_IN_DISABLED, /* closed by an administrator */
+	OUTCOME_IN_FILTERED, /* to a filtered port, or what it is to cannot be told */
+	OUTCOME_IN_RATE_LIMITED,
 	/* Dropped: the kernel refused. */
 	OUTCOME_IN_STRIP_FAILED,
 
 	OUTCOME_OUT_ENCAPSULATED,
+	OUTCOME_OUT_FORWARDED, /* by the fast path: encapsulated, routed and sent in one step */
 	/* A super-packet out of another tunnel: sent around by the loopback device, which cuts it into
 	 * packets; each of them comes again. */
 	OUTCOME_OUT_SENT_AROUND,
@@ -224,8 +302,15 @@ enum outcome {
 	OUTCOME_OUT_TOO_BIG_QUIET, /* the same, within a tick of the last one: dropped only */
 	OUTCOME_OUT_NOT_UNICAST, /* neither IPv6 nor IPv4, multicast, link-local, or shorter than a header */
 	OUTCOME_OUT_OUTSIDE_POOLS,
-	OUTCOME_OUT_UNDELEGATED,
-	OUTCOME_OUT_DETACHED,
+	/* To nobody; the sender is told by ICMPv6 while there is budget (SHARE_ERRORS): see _TOLD. */
+	OUTCOME_OUT_UNDELEGATED, /* prefix or link is nobody's: no route (RFC 4443, 3.1, code 0) */
+	OUTCOME_OUT_DISABLED, /* administratively prohibited (code 1) */
+	OUTCOME_OUT_DETACHED, /* address unreachable (code 3) */
+	/* The same, when the sender was told. */
+	OUTCOME_OUT_UNDELEGATED_TOLD,
+	OUTCOME_OUT_DISABLED_TOLD,
+	OUTCOME_OUT_DETACHED_TOLD,
+	OUTCOME_OUT_RATE_LIMITED,
 	OUTCOME_OUT_NOT_YET_HEARD, /* TUNNEL_SILENT_UNTIL_HEARD */
 	OUTCOME_OUT_WRONG_INTERFACE_ID,
 	OUTCOME_OUT_TO_GATEWAY, /* the server's end is nobody's to send to from here */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The server's maps. User space pins those that it reads or writes, and sets the sizes of `tunnels`,
- * `tunnels_v4v6` and `owners` at load time; the sizes here are the smallest that load.
+ * The server's maps. User space pins those that it reads or writes, and sets the sizes of those that
+ * grow with the number of tunnels at load time; the sizes here are the smallest that load.
  */
 #ifndef SIXWAY_MAPS_H
 #define SIXWAY_MAPS_H
@@ -29,6 +29,43 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tunnel_v4v6);
 } tunnels_v4v6 SEC(".maps");
+
+/* By slot, as long as `tunnels` and `tunnels_v4v6`: what was dropped of each. The kernel writes, and
+ * only when it drops. Mappable, so that the list of all tunnels costs no system call for each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel_faults);
+} faults SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel_faults);
+} faults_v4v6 SEC(".maps");
+
+/* By slot (enum rate_key), of the tunnels that have TUNNEL_LIMITED. User space adds and removes, the
+ * kernel pays. A hash without preallocation, since most tunnels have no limit and then cost nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunnel_rate);
+} rates SEC(".maps");
+
+/* At the place that an endpoint's hash says: its last packet that led to no tunnel. The kernel writes,
+ * user space reads the place of an endpoint that it asks about. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << STRAYS_BITS);
+	__type(key, __u32);
+	__type(value, struct stray);
+} strays SEC(".maps");
 
 /* Whose a delegated prefix is, by owner index: block index / OWNERS_PER_BLOCK. User space writes, the
  * kernel reads. Four octets a position where a record would cost 64: delegation pools are large and

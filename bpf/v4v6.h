@@ -122,7 +122,7 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 	struct tunnel_v4v6 *tunnel;
 	struct link4 link = {};
 	__u8 *at, tos;
-	__u16 now;
+	__u8 now;
 	int result;
 
 	at = (__u8 *)(long)skb->data + link_length;

@@ -14,6 +14,9 @@ const target = join(root, 'src/dataplane/layout.gen.ts');
 const STRUCTS = [
   'tunnel',
   'tunnel_v4v6',
+  'tunnel_faults',
+  'tunnel_rate',
+  'stray',
   'pool',
   'config',
   'client',
@@ -26,6 +29,8 @@ const ENUMS = [
   'encapsulation',
   'endpoint_bits',
   'tunnel_flag',
+  'fault',
+  'rate_key',
   'pool_kind',
   'signalling_share',
   'outcome',
@@ -37,6 +42,7 @@ interface BtfType {
   name: string;
   size?: number;
   type_id?: number;
+  nr_elems?: number;
   members?: { name: string; type_id: number; bits_offset: number }[];
   values?: { name: string; val: number }[];
 }
@@ -89,17 +95,23 @@ function readTypes(): BtfType[] {
 
 function enumText(type: BtfType): string[] {
   const values = type.values ?? [];
+  if (type.name === 'fault') return namesText(type, 'FAULT', 'enum fault of bpf/layout.h');
   if (type.name !== 'outcome')
     return [...values.map(({ name, val }) => `export const ${name} = ${val};`), ''];
-  const names = values.filter(({ name }) => name !== 'OUTCOME_COUNT');
-  if (names.some(({ val }, index) => val !== index)) throw new Error('outcomes are not 0, 1, 2 …');
+  return namesText(type, 'OUTCOME', 'in_: from the IPv4 side, out_: to it. bpf/layout.h says more');
+}
+
+/** The names of an enum that counts from 0, in its order, and a type of them. */
+function namesText(type: BtfType, prefix: string, meaning: string): string[] {
+  const names = (type.values ?? []).filter(({ name }) => name !== `${prefix}_COUNT`);
+  if (names.some(({ val }, index) => val !== index)) throw new Error(`${type.name}: not 0, 1, 2 …`);
   return [
-    '/** By number; in_: from the IPv4 side, out_: to it. bpf/layout.h says what each means. */',
-    'export const OUTCOME_NAMES = [',
-    ...names.map(({ name }) => `  '${name.replace('OUTCOME_', '').toLowerCase()}',`),
+    `/** By number; ${meaning}. */`,
+    `export const ${prefix}_NAMES = [`,
+    ...names.map(({ name }) => `  '${name.replace(`${prefix}_`, '').toLowerCase()}',`),
     '] as const;',
     '',
-    'export type OutcomeName = (typeof OUTCOME_NAMES)[number];',
+    `export type ${pascal(type.name)}Name = (typeof ${prefix}_NAMES)[number];`,
     '',
   ];
 }
@@ -110,8 +122,11 @@ function structText(type: BtfType, types: BtfType[]): string[] {
     .map((member) => {
       if (member.bits_offset % 8 !== 0)
         throw new Error(`${type.name}.${member.name} is a bit field`);
-      const size = sizeOfInteger(member.type_id, types);
-      return { name: camel(member.name), offset: member.bits_offset / 8, size };
+      const declared = types.find(({ id }) => id === member.type_id);
+      const array = declared?.kind === 'ARRAY' ? declared : undefined;
+      const size = sizeOfInteger(array?.type_id ?? member.type_id, types);
+      const count = array?.nr_elems;
+      return { name: camel(member.name), offset: member.bits_offset / 8, size, count };
     });
   const name = pascal(type.name);
   const constant = type.name.toUpperCase();
@@ -123,21 +138,18 @@ function structText(type: BtfType, types: BtfType[]): string[] {
     '} as const;',
     '',
     `export interface ${name}Layout {`,
-    ...fields.map((field) => `  ${field.name}: ${field.size === 8 ? 'bigint' : 'number'};`),
+    ...fields.map((field) => `  ${field.name}: ${typeText(field)};`),
     '}',
     '',
     `export function read${name}(view: DataView, at: number): ${name}Layout {`,
     '  return {',
-    ...fields.map((field) => `    ${field.name}: view.get${accessor(field)}(${place(field)}),`),
+    ...fields.map((field) => `    ${field.name}: ${readText(field)},`),
     '  };',
     '}',
     '',
     '/** Leaves reserved octets as they are. */',
     `export function write${name}(view: DataView, at: number, value: ${name}Layout): void {`,
-    ...fields.map(
-      (field) =>
-        `  view.set${accessor(field)}(${place(field).replace(/(, LITTLE)?$/, `, value.${field.name}$1`)});`,
-    ),
+    ...fields.map((field) => `  ${writeText(field)}`),
     '}',
     '',
   ];
@@ -146,7 +158,30 @@ function structText(type: BtfType, types: BtfType[]): string[] {
 interface Field {
   name: string;
   offset: number;
+  /** Octets of one element. */
   size: number;
+  /** Of an array. */
+  count: number | undefined;
+}
+
+function typeText({ size, count }: Field): string {
+  const element = size === 8 ? 'bigint' : 'number';
+  return count === undefined ? element : `readonly ${element}[]`;
+}
+
+function readText(field: Field): string {
+  const read = `view.get${accessor(field)}(${place(field)})`;
+  return field.count === undefined
+    ? read
+    : `Array.from({ length: ${field.count} }, (_, index) => ${read})`;
+}
+
+function writeText(field: Field): string {
+  const value = field.count === undefined ? `value.${field.name}` : 'element';
+  const write = `view.set${accessor(field)}(${place(field).replace(/(, LITTLE)?$/, `, ${value}$1`)})`;
+  return field.count === undefined
+    ? `${write};`
+    : `for (const [index, element] of value.${field.name}.entries()) ${write};`;
 }
 
 function accessor(field: Field): string {
@@ -154,7 +189,8 @@ function accessor(field: Field): string {
 }
 
 function place(field: Field): string {
-  return `at + ${field.offset}${field.size === 1 ? '' : ', LITTLE'}`;
+  const index = field.count === undefined ? '' : ` + index * ${field.size}`;
+  return `at + ${field.offset}${index}${field.size === 1 ? '' : ', LITTLE'}`;
 }
 
 function sizeOfInteger(typeId: number, types: BtfType[]): number {

@@ -93,6 +93,12 @@ export const SIGNALLING_LIMITS: SignallingLimits = {
   total: 20_000,
 };
 
+/** SMTP: what hijacked machines send spam with. Mail programs use 465 and 587. */
+export const FILTERED_PORTS: readonly number[] = [25];
+
+/** As many as the kernel itself sends by default (net.ipv4.icmp_msgs_per_sec). */
+export const ERRORS_PER_SECOND = 1000;
+
 export interface AttachOptions {
   /** The interface with the IPv4 side. */
   readonly uplink: string;
@@ -110,6 +116,8 @@ export interface AttachOptions {
   readonly manageSysctls?: boolean;
   /** Absent: {@link SIGNALLING_LIMITS}. */
   readonly signallingLimits?: SignallingLimits;
+  /** Absent: {@link FILTERED_PORTS}. */
+  readonly filteredPorts?: readonly number[];
 }
 
 /** The programs' settings, as {@link AttachOptions} and the interfaces found there make them. */
@@ -126,6 +134,12 @@ export interface ProgramSettings {
   readonly uplink6Ifindex: number;
   readonly uplink6HeaderLength: number;
   readonly signallingLimits: SignallingLimits;
+  /** The largest inner packet of tunnels that have no MTU of their own. */
+  readonly tunnelMtu: number;
+  /** TCP ports that tunnels may not connect to unless they are `unfiltered`; four at most. */
+  readonly filteredPorts: readonly number[];
+  /** ICMPv6 errors about packets to nobody; 0: no limit. */
+  readonly errorsPerSecond: number;
 }
 
 export interface OutcomeCount {

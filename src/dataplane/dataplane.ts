@@ -13,6 +13,8 @@ import {
   type AttachOptions,
   type Capacity,
   type DesiredState,
+  ERRORS_PER_SECOND,
+  FILTERED_PORTS,
   type Ipv4PoolMapping,
   type OutcomeCount,
   type PoolMapping,
@@ -23,6 +25,7 @@ import {
 import {
   CONFIG_SIZE,
   type ConfigLayout,
+  FILTERED_PORTS as FILTERED_PORT_COUNT,
   LAYOUT_VERSION,
   MAX_POOLS,
   OUTCOME_COUNT_SIZE,
@@ -86,7 +89,7 @@ import { syncTunnelRoutes, type TunnelRoutesOptions } from './tunnel-routes.ts';
 import { V4v6Records } from './v4v6-records.ts';
 
 export type * from './contract.ts';
-export { SIGNALLING_LIMITS } from './contract.ts';
+export { FILTERED_PORTS, SIGNALLING_LIMITS } from './contract.ts';
 export type { OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
@@ -211,6 +214,9 @@ export class Dataplane {
       uplink6Ifindex: hasIpv6 ? uplink6.index : 0,
       uplink6HeaderLength: hasIpv6 ? uplink6.headerLength : 0,
       signallingLimits: options.signallingLimits ?? SIGNALLING_LIMITS,
+      tunnelMtu: mtu,
+      filteredPorts: options.filteredPorts ?? FILTERED_PORTS,
+      errorsPerSecond: ERRORS_PER_SECOND,
     });
     actions.push(`tunnels end at ${formatIpv4(localAddress)}, UDP port ${port} and protocol 41`);
     if (hasIpv6) actions.push(`tunnels for IPv4 end at ${formatIpv6(localAddress6)}`);
@@ -226,12 +232,18 @@ export class Dataplane {
   }
 
   /** The programs' settings; `attach` calls this with what it finds. */
-  configure({ signallingLimits, localAddress6, ...settings }: ProgramSettings): void {
+  configure(options: ProgramSettings): void {
+    const { signallingLimits, localAddress6, errorsPerSecond, filteredPorts, ...settings } =
+      options;
+    if (filteredPorts.length > FILTERED_PORT_COUNT)
+      throw new RangeError(`At most ${FILTERED_PORT_COUNT} ports can be filtered`);
     const hashMultiplier = this.#config.hashMultiplier || randomBytes(8).readBigUInt64LE() | 1n;
     this.#writeConfig({
       ...this.#config,
       ...settings,
       ...costsOf(signallingLimits),
+      errorCost: errorsPerSecond === 0 ? 0 : Math.ceil(1e9 / errorsPerSecond),
+      filteredPorts: Array.from({ length: FILTERED_PORT_COUNT }, (_, i) => filteredPorts[i] ?? 0),
       local6High: localAddress6 >> 64n,
       local6Low: BigInt.asUintN(64, localAddress6),
       hashMultiplier,

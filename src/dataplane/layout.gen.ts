@@ -3,7 +3,7 @@
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1; // the host's byte order
 
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 export const MAX_POOLS = 16;
 export const OWNERS_PER_BLOCK = 16;
 export const GATEWAY_INTERFACE_ID = 1;
@@ -12,6 +12,8 @@ export const IPV4_CLIENT_HOST = 2;
 export const TICK_SHIFT = 27;
 export const SOURCES_BITS = 19;
 export const SOURCE_PREFIXES_BITS = 16;
+export const STRAYS_BITS = 15;
+export const FILTERED_PORTS = 4;
 
 export const ENCAPSULATION_NONE = 0;
 export const ENCAPSULATION_V6UDPV4 = 1;
@@ -21,6 +23,30 @@ export const ENDPOINT_PORT_SHIFT = 32;
 export const ENDPOINT_ENCAPSULATION_SHIFT = 48;
 
 export const TUNNEL_SILENT_UNTIL_HEARD = 1;
+export const TUNNEL_ASSIGNED = 2;
+export const TUNNEL_DISABLED = 4;
+export const TUNNEL_LIMITED = 8;
+export const TUNNEL_UNFILTERED = 16;
+
+/** By number; enum fault of bpf/layout.h. */
+export const FAULT_NAMES = [
+  'wrong_endpoint',
+  'wrong_source',
+  'to_gateway',
+  'closed_in',
+  'congestion',
+  'filtered',
+  'rate_in',
+  'rate_out',
+  'too_big',
+  'closed_out',
+  'wrong_destination',
+  'other',
+] as const;
+
+export type FaultName = (typeof FAULT_NAMES)[number];
+
+export const RATE_KEY_V4V6_SHIFT = 31;
 
 export const POOL_NONE = 0;
 export const POOL_LINK = 1;
@@ -29,14 +55,17 @@ export const POOL_IPV4_LINK = 3;
 
 export const SHARE_STRANGERS = 0;
 export const SHARE_KNOWN = 1;
-export const SHARE_COUNT = 2;
+export const SHARE_ERRORS = 2;
+export const SHARE_COUNT = 3;
 
-/** By number; in_: from the IPv4 side, out_: to it. bpf/layout.h says what each means. */
+/** By number; in_: from the IPv4 side, out_: to it. bpf/layout.h says more. */
 export const OUTCOME_NAMES = [
   'in_not_ours',
   'in_signalling',
   'in_decapsulated',
   'in_echo_answered',
+  'in_forwarded',
+  'in_error_relayed',
   'in_empty',
   'in_not_ipv6_nor_tsp',
   'in_truncated',
@@ -55,15 +84,24 @@ export const OUTCOME_NAMES = [
   'in_wrong_interface_id',
   'in_gateway_source',
   'in_to_gateway',
+  'in_disabled',
+  'in_filtered',
+  'in_rate_limited',
   'in_strip_failed',
   'out_encapsulated',
+  'out_forwarded',
   'out_sent_around',
   'out_too_big',
   'out_too_big_quiet',
   'out_not_unicast',
   'out_outside_pools',
   'out_undelegated',
+  'out_disabled',
   'out_detached',
+  'out_undelegated_told',
+  'out_disabled_told',
+  'out_detached_told',
+  'out_rate_limited',
   'out_not_yet_heard',
   'out_wrong_interface_id',
   'out_to_gateway',
@@ -139,6 +177,7 @@ export const TUNNEL_V4V6_OFFSET = {
   version: 0,
   mtu: 4,
   lastTooBig: 6,
+  flags: 7,
   clientHigh: 8,
   clientLow: 16,
   inPackets: 24,
@@ -153,6 +192,7 @@ export interface TunnelV4v6Layout {
   version: number;
   mtu: number;
   lastTooBig: number;
+  flags: number;
   clientHigh: bigint;
   clientLow: bigint;
   inPackets: bigint;
@@ -167,7 +207,8 @@ export function readTunnelV4v6(view: DataView, at: number): TunnelV4v6Layout {
   return {
     version: view.getUint32(at + 0, LITTLE),
     mtu: view.getUint16(at + 4, LITTLE),
-    lastTooBig: view.getUint16(at + 6, LITTLE),
+    lastTooBig: view.getUint8(at + 6),
+    flags: view.getUint8(at + 7),
     clientHigh: view.getBigUint64(at + 8, LITTLE),
     clientLow: view.getBigUint64(at + 16, LITTLE),
     inPackets: view.getBigUint64(at + 24, LITTLE),
@@ -183,7 +224,8 @@ export function readTunnelV4v6(view: DataView, at: number): TunnelV4v6Layout {
 export function writeTunnelV4v6(view: DataView, at: number, value: TunnelV4v6Layout): void {
   view.setUint32(at + 0, value.version, LITTLE);
   view.setUint16(at + 4, value.mtu, LITTLE);
-  view.setUint16(at + 6, value.lastTooBig, LITTLE);
+  view.setUint8(at + 6, value.lastTooBig);
+  view.setUint8(at + 7, value.flags);
   view.setBigUint64(at + 8, value.clientHigh, LITTLE);
   view.setBigUint64(at + 16, value.clientLow, LITTLE);
   view.setBigUint64(at + 24, value.inPackets, LITTLE);
@@ -192,6 +234,109 @@ export function writeTunnelV4v6(view: DataView, at: number, value: TunnelV4v6Lay
   view.setBigUint64(at + 48, value.outBytes, LITTLE);
   view.setUint32(at + 56, value.inLastSeen, LITTLE);
   view.setUint32(at + 60, value.outLastSeen, LITTLE);
+}
+
+export const TUNNEL_FAULTS_SIZE = 56;
+
+export const TUNNEL_FAULTS_OFFSET = {
+  packets: 0,
+  lastTick: 48,
+  lastOutcome: 52,
+} as const;
+
+export interface TunnelFaultsLayout {
+  packets: readonly number[];
+  lastTick: number;
+  lastOutcome: number;
+}
+
+export function readTunnelFaults(view: DataView, at: number): TunnelFaultsLayout {
+  return {
+    packets: Array.from({ length: 12 }, (_, index) => view.getUint32(at + 0 + index * 4, LITTLE)),
+    lastTick: view.getUint32(at + 48, LITTLE),
+    lastOutcome: view.getUint8(at + 52),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeTunnelFaults(view: DataView, at: number, value: TunnelFaultsLayout): void {
+  for (const [index, element] of value.packets.entries()) view.setUint32(at + 0 + index * 4, element, LITTLE);
+  view.setUint32(at + 48, value.lastTick, LITTLE);
+  view.setUint8(at + 52, value.lastOutcome);
+}
+
+export const TUNNEL_RATE_SIZE = 24;
+
+export const TUNNEL_RATE_OFFSET = {
+  inPaidUntil: 0,
+  outPaidUntil: 8,
+  inCost: 16,
+  outCost: 20,
+} as const;
+
+export interface TunnelRateLayout {
+  inPaidUntil: bigint;
+  outPaidUntil: bigint;
+  inCost: number;
+  outCost: number;
+}
+
+export function readTunnelRate(view: DataView, at: number): TunnelRateLayout {
+  return {
+    inPaidUntil: view.getBigUint64(at + 0, LITTLE),
+    outPaidUntil: view.getBigUint64(at + 8, LITTLE),
+    inCost: view.getUint32(at + 16, LITTLE),
+    outCost: view.getUint32(at + 20, LITTLE),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeTunnelRate(view: DataView, at: number, value: TunnelRateLayout): void {
+  view.setBigUint64(at + 0, value.inPaidUntil, LITTLE);
+  view.setBigUint64(at + 8, value.outPaidUntil, LITTLE);
+  view.setUint32(at + 16, value.inCost, LITTLE);
+  view.setUint32(at + 20, value.outCost, LITTLE);
+}
+
+export const STRAY_SIZE = 32;
+
+export const STRAY_OFFSET = {
+  endpoint: 0,
+  sourceHigh: 8,
+  sourceLow: 16,
+  lastTick: 24,
+  packets: 28,
+  outcome: 30,
+} as const;
+
+export interface StrayLayout {
+  endpoint: bigint;
+  sourceHigh: bigint;
+  sourceLow: bigint;
+  lastTick: number;
+  packets: number;
+  outcome: number;
+}
+
+export function readStray(view: DataView, at: number): StrayLayout {
+  return {
+    endpoint: view.getBigUint64(at + 0, LITTLE),
+    sourceHigh: view.getBigUint64(at + 8, LITTLE),
+    sourceLow: view.getBigUint64(at + 16, LITTLE),
+    lastTick: view.getUint32(at + 24, LITTLE),
+    packets: view.getUint16(at + 28, LITTLE),
+    outcome: view.getUint8(at + 30),
+  };
+}
+
+/** Leaves reserved octets as they are. */
+export function writeStray(view: DataView, at: number, value: StrayLayout): void {
+  view.setBigUint64(at + 0, value.endpoint, LITTLE);
+  view.setBigUint64(at + 8, value.sourceHigh, LITTLE);
+  view.setBigUint64(at + 16, value.sourceLow, LITTLE);
+  view.setUint32(at + 24, value.lastTick, LITTLE);
+  view.setUint16(at + 28, value.packets, LITTLE);
+  view.setUint8(at + 30, value.outcome);
 }
 
 export const POOL_SIZE = 16;
@@ -231,7 +376,7 @@ export function writePool(view: DataView, at: number, value: PoolLayout): void {
   view.setUint8(at + 14, value.kind);
 }
 
-export const CONFIG_SIZE = 72;
+export const CONFIG_SIZE = 80;
 
 export const CONFIG_OFFSET = {
   layoutVersion: 0,
@@ -243,6 +388,7 @@ export const CONFIG_OFFSET = {
   uplinkHeaderLength: 19,
   tunnelHeaderLength: 20,
   uplink6HeaderLength: 21,
+  tunnelMtu: 22,
   addressCost: 24,
   prefixCost: 28,
   strangerCost: 32,
@@ -251,6 +397,8 @@ export const CONFIG_OFFSET = {
   local6High: 48,
   local6Low: 56,
   uplink6Ifindex: 64,
+  errorCost: 68,
+  filteredPorts: 72,
 } as const;
 
 export interface ConfigLayout {
@@ -263,6 +411,7 @@ export interface ConfigLayout {
   uplinkHeaderLength: number;
   tunnelHeaderLength: number;
   uplink6HeaderLength: number;
+  tunnelMtu: number;
   addressCost: number;
   prefixCost: number;
   strangerCost: number;
@@ -271,6 +420,8 @@ export interface ConfigLayout {
   local6High: bigint;
   local6Low: bigint;
   uplink6Ifindex: number;
+  errorCost: number;
+  filteredPorts: readonly number[];
 }
 
 export function readConfig(view: DataView, at: number): ConfigLayout {
@@ -284,6 +435,7 @@ export function readConfig(view: DataView, at: number): ConfigLayout {
     uplinkHeaderLength: view.getUint8(at + 19),
     tunnelHeaderLength: view.getUint8(at + 20),
     uplink6HeaderLength: view.getUint8(at + 21),
+    tunnelMtu: view.getUint16(at + 22, LITTLE),
     addressCost: view.getUint32(at + 24, LITTLE),
     prefixCost: view.getUint32(at + 28, LITTLE),
     strangerCost: view.getUint32(at + 32, LITTLE),
@@ -292,6 +444,8 @@ export function readConfig(view: DataView, at: number): ConfigLayout {
     local6High: view.getBigUint64(at + 48, LITTLE),
     local6Low: view.getBigUint64(at + 56, LITTLE),
     uplink6Ifindex: view.getUint32(at + 64, LITTLE),
+    errorCost: view.getUint32(at + 68, LITTLE),
+    filteredPorts: Array.from({ length: 4 }, (_, index) => view.getUint16(at + 72 + index * 2, LITTLE)),
   };
 }
 
@@ -306,6 +460,7 @@ export function writeConfig(view: DataView, at: number, value: ConfigLayout): vo
   view.setUint8(at + 19, value.uplinkHeaderLength);
   view.setUint8(at + 20, value.tunnelHeaderLength);
   view.setUint8(at + 21, value.uplink6HeaderLength);
+  view.setUint16(at + 22, value.tunnelMtu, LITTLE);
   view.setUint32(at + 24, value.addressCost, LITTLE);
   view.setUint32(at + 28, value.prefixCost, LITTLE);
   view.setUint32(at + 32, value.strangerCost, LITTLE);
@@ -314,6 +469,8 @@ export function writeConfig(view: DataView, at: number, value: ConfigLayout): vo
   view.setBigUint64(at + 48, value.local6High, LITTLE);
   view.setBigUint64(at + 56, value.local6Low, LITTLE);
   view.setUint32(at + 64, value.uplink6Ifindex, LITTLE);
+  view.setUint32(at + 68, value.errorCost, LITTLE);
+  for (const [index, element] of value.filteredPorts.entries()) view.setUint16(at + 72 + index * 2, element, LITTLE);
 }
 
 export const CLIENT_SIZE = 104;

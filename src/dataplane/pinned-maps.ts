@@ -15,6 +15,10 @@ import {
   OWNERS_PER_BLOCK,
   POOL_SIZE,
   readConfig,
+  STRAY_SIZE,
+  STRAYS_BITS,
+  TUNNEL_FAULTS_SIZE,
+  TUNNEL_RATE_SIZE,
   TUNNEL_SIZE,
   TUNNEL_V4V6_SIZE,
 } from './layout.gen.ts';
@@ -35,6 +39,10 @@ export const MAP_NAMES = [
   'tunnels',
   'tunnels_v4v6',
   'owners',
+  'faults',
+  'faults_v4v6',
+  'rates',
+  'strays',
   'pools',
   'config',
   'outcomes',
@@ -51,6 +59,10 @@ const VALUE_SIZES: Record<MapName, number> = {
   tunnels: TUNNEL_SIZE,
   tunnels_v4v6: TUNNEL_V4V6_SIZE,
   owners: OWNERS_PER_BLOCK * OWNER_SIZE,
+  faults: TUNNEL_FAULTS_SIZE,
+  faults_v4v6: TUNNEL_FAULTS_SIZE,
+  rates: TUNNEL_RATE_SIZE,
+  strays: STRAY_SIZE,
   pools: POOL_SIZE,
   config: CONFIG_SIZE,
   outcomes: OUTCOME_COUNT_SIZE,
@@ -94,6 +106,9 @@ export function loadOverMaps(
     tunnels: capacity.tunnels,
     tunnels_v4v6: Math.max(1, capacity.v4v6 ?? 0), // no map is empty
     owners: Math.ceil(capacity.owners / OWNERS_PER_BLOCK),
+    faults: capacity.tunnels,
+    faults_v4v6: Math.max(1, capacity.v4v6 ?? 0),
+    rates: capacity.tunnels + (capacity.v4v6 ?? 0),
   };
   const choices: Record<string, MapChoice> = {};
   for (const name of MAP_NAMES) {
@@ -109,7 +124,7 @@ export function loadOverMaps(
       if (choices[name]?.reuseFd !== undefined) continue;
       const fd = object.mapFd(name);
       const old = pinned?.[name];
-      if (old !== undefined) copyEntries(old, fd, VALUE_SIZES[name]);
+      if (old !== undefined && name !== 'rates') copyEntries(old, fd, VALUE_SIZES[name]);
       if (name === 'config') writeVersion(fd);
       pinOver(fd, join(directory, name));
     }
@@ -145,6 +160,7 @@ function fits(maps: MapDescriptors): boolean {
   const fixed: Partial<Record<MapName, number>> = {
     pools: MAX_POOLS,
     config: 1,
+    strays: 2 ** STRAYS_BITS,
     outcomes: OUTCOME_NAMES.length,
   };
   for (const name of MAP_NAMES) {

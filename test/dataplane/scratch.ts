@@ -46,6 +46,9 @@ export const SETTINGS: ProgramSettings = {
   uplink6Ifindex: 1,
   uplink6HeaderLength: 14,
   signallingLimits: { perAddress: 0, perPrefix: 0, total: 0 },
+  tunnelMtu: 1280,
+  filteredPorts: [25],
+  errorsPerSecond: 0,
 };
 
 export function address4(text: string): number {
