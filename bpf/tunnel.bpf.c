@@ -14,6 +14,7 @@
 #include "icmp.h"
 #include "limits.h"
 #include "v4v6.h"
+#include "xdp.h"
 
 /* In every network namespace. */
 #define LOOPBACK_IFINDEX 1

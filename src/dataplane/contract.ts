@@ -99,6 +99,12 @@ export const FILTERED_PORTS: readonly number[] = [25];
 /** As many as the kernel itself sends by default (net.ipv4.icmp_msgs_per_sec). */
 export const ERRORS_PER_SECOND = 1000;
 
+/**
+ * complete: inner packets take the way of any other through the kernel: firewall, conntrack, captures.
+ * fast: where the drivers can (XDP), ordinary packets are forwarded before all that.
+ */
+export type ForwardingMode = 'complete' | 'fast';
+
 export interface AttachOptions {
   /** The interface with the IPv4 side. */
   readonly uplink: string;
@@ -118,6 +124,8 @@ export interface AttachOptions {
   readonly signallingLimits?: SignallingLimits;
   /** Absent: {@link FILTERED_PORTS}. */
   readonly filteredPorts?: readonly number[];
+  /** Absent: complete. */
+  readonly mode?: ForwardingMode;
 }
 
 /** The programs' settings, as {@link AttachOptions} and the interfaces found there make them. */

@@ -15,6 +15,7 @@ import {
   type DesiredState,
   ERRORS_PER_SECOND,
   FILTERED_PORTS,
+  type ForwardingMode,
   type Ipv4PoolMapping,
   type OutcomeCount,
   type PoolMapping,
@@ -45,6 +46,7 @@ import {
 } from './layout.gen.ts';
 import {
   attachTcx,
+  attachXdp,
   type LoadedObject,
   linkInterface,
   mapInfo,
@@ -94,15 +96,21 @@ export type { OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
+const ETHERNET_HEADER = 14;
 /** IPv6: what a tunnel adds to an IPv4 packet. */
 const OVERHEAD_V4V6 = 40;
-/** The second ingress is there when the IPv6 side has an interface of its own. */
+/** The second ingress is there when the IPv6 side has an interface of its own; XDP where drivers have
+ * it, and on the IPv6 side in fast mode. */
 const LINK_PINS = {
   ingress: 'ingress_link',
   ingress6: 'ingress6_link',
   egress: 'egress_link',
+  xdp: 'xdp_link',
+  xdp6: 'xdp6_link',
 } as const;
 const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
+
+export type ProgramName = 'tunnel_ingress' | 'tunnel_egress' | 'tunnel_strip' | 'tunnel_forward';
 
 interface SharedMemory {
   /** Of every tunnel's record, endpoints and all. */
@@ -211,8 +219,8 @@ export class Dataplane {
       uplinkHeaderLength: uplink.headerLength,
       tunnelHeaderLength: tunnel.headerLength,
       localAddress6: localAddress6 ?? 0n,
-      uplink6Ifindex: hasIpv6 ? uplink6.index : 0,
-      uplink6HeaderLength: hasIpv6 ? uplink6.headerLength : 0,
+      uplink6Ifindex: uplink6.index,
+      uplink6HeaderLength: uplink6.headerLength,
       signallingLimits: options.signallingLimits ?? SIGNALLING_LIMITS,
       tunnelMtu: mtu,
       filteredPorts: options.filteredPorts ?? FILTERED_PORTS,
@@ -225,6 +233,7 @@ export class Dataplane {
       links.push(this.#ensureLink('ingress6', uplink6.index, uplink6Name, actions));
     else removePins(this.#pinDirectory, [LINK_PINS.ingress6]);
     links.push(this.#ensureLink('egress', tunnel.index, device, actions));
+    this.#attachXdp(options.mode ?? 'complete', uplink, uplink6, actions);
     const mtu4 = Math.min(mtu, uplink6.mtu - OVERHEAD_V4V6);
     this.#routes = { device, uplink6: uplink6Name, mtu4, manageSysctls };
     actions.push(...syncTunnelRoutes(this.#routes, this.pools(), this.ipv4Pools()));
@@ -256,7 +265,7 @@ export class Dataplane {
   }
 
   /** A loaded program's descriptor, for running it over a packet. */
-  programFd(name: 'tunnel_ingress' | 'tunnel_egress'): number {
+  programFd(name: ProgramName): number {
     if (!this.#object) throw new Error('This data plane was opened for reading only');
     return this.#object.programFd(name);
   }
@@ -462,6 +471,55 @@ export class Dataplane {
     value[POOL_OFFSET.kind] = kind;
     if (pool) updateMapElement(this.#maps.pools, key, value);
     this.#pools[key] = pool;
+  }
+
+  /** XDP only makes things faster, so there is no harm where it cannot be. */
+  #attachXdp(
+    mode: ForwardingMode,
+    uplink: InterfaceState,
+    uplink6: InterfaceState,
+    actions: string[],
+  ): void {
+    const program = mode === 'fast' ? 'tunnel_forward' : 'tunnel_strip';
+    const done = this.#ensureXdp('xdp', uplink, program);
+    const hasOther = mode === 'fast' && uplink6.index !== uplink.index;
+    const done6 = hasOther && done && this.#ensureXdp('xdp6', uplink6, program);
+    if (!hasOther || !done) removePins(this.#pinDirectory, [LINK_PINS.xdp6]);
+    if (!done)
+      actions.push(
+        `the driver of ${uplink.name} has no XDP: tc does all, for some more of the CPU`,
+      );
+    else if (mode === 'fast')
+      actions.push(
+        hasOther && !done6
+          ? `fast path on ${uplink.name}; the driver of ${uplink6.name} has no XDP`
+          : 'fast path: ordinary packets pass by firewall, conntrack and captures',
+      );
+  }
+
+  /** false: the interface cannot. */
+  #ensureXdp(
+    which: 'xdp' | 'xdp6',
+    { index, headerLength }: InterfaceState,
+    program: 'tunnel_forward' | 'tunnel_strip',
+  ): boolean {
+    const path = join(this.#pinDirectory, LINK_PINS[which]);
+    const fd = this.programFd(program);
+    const existing = openPinned(path);
+    try {
+      if (existing !== undefined && linkInterface(existing) === index) {
+        updateLink(existing, fd);
+        return true;
+      }
+    } finally {
+      if (existing !== undefined) closeSync(existing);
+    }
+    removePins(this.#pinDirectory, [LINK_PINS[which]]);
+    const link = headerLength === ETHERNET_HEADER ? attachXdp(fd, index) : undefined;
+    if (link === undefined) return false;
+    pinOver(link, path);
+    closeSync(link);
+    return true;
   }
 
   /** Whether a link was there and got the program of today. */

@@ -92,7 +92,7 @@ export function mapInfo(fd: number): MapInfo {
   };
 }
 
-/** The interface that a tcx link is attached to; 0 when that interface is gone. */
+/** The interface that a link of tcx or XDP is attached to; 0 when that interface is gone. */
 export function linkInterface(fd: number): number {
   return objectInfo(fd).getUint32(16, true);
 }
@@ -137,6 +137,19 @@ export function attachTcx(
     `Attaching to ${direction} of interface ${interfaceIndex}`,
     'This needs Linux 6.6 or later (tcx).',
   );
+}
+
+/**
+ * Attaches an XDP program by way of the interface's driver, as {@link attachTcx} does. undefined: the
+ * driver has no XDP, or not as the interface is set up (a large MTU, say).
+ */
+export function attachXdp(programFd: number, interfaceIndex: number): number | undefined {
+  const [xdp, driverMode] = [37, 1n << 2n];
+  const options = BigUint64Array.of(16n, driverMode); // struct bpf_link_create_opts: size, flags
+  const fd = libraries().bpf.linkCreate(programFd, interfaceIndex, xdp, options);
+  const { EOPNOTSUPP, EINVAL, ERANGE, E2BIG } = constants.errno;
+  if ([EOPNOTSUPP, EINVAL, ERANGE, E2BIG].includes(-fd)) return undefined;
+  return checked(fd, `Attaching XDP to interface ${interfaceIndex}`);
 }
 
 /** Replaces a link's program without a packet passing in between. */
@@ -336,7 +349,7 @@ function bind() {
     objInfo: f('int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)'),
     updateElement: f('int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)'),
     lookupElement: f('int bpf_map_lookup_elem(int fd, void *key, void *value)'),
-    linkCreate: f('int bpf_link_create(int program, int target, int type, const void *options)'),
+    linkCreate: f('int bpf_link_create(int program, int target, int type, void *options)'),
     linkUpdate: f('int bpf_link_update(int link, int program, const void *options)'),
     testRun: f('int bpf_prog_test_run_opts(int program, _Inout_ sixway_test_run_opts *options)'),
     possibleCpus: f('int libbpf_num_possible_cpus()'),

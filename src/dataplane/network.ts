@@ -10,6 +10,7 @@ import { formatIp, formatIpv6Prefix, type IpAddress, type Ipv6Prefix } from '../
 const GATEWAY = 'fe80::2';
 
 export interface InterfaceState {
+  readonly name: string;
   readonly index: number;
   readonly mtu: number;
   /** Octets of link layer before the network header, as tc programs see packets. */
@@ -27,6 +28,7 @@ export function findInterface(name: string): InterfaceState | undefined {
   if (headerLength === undefined)
     throw new Error(`Interface ${name} has link type ${link_type}, which is not supported`);
   return {
+    name,
     index: ifindex,
     mtu,
     headerLength,

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The bench's source of packets: run over frames of the kernel's own making, it writes the whole
+ * packet anew (frames come back with what a receiver made of them), for a tunnel drawn at random, and
+ * sends it. bench/generator.ts says which packet.
+ */
+#include <linux/bpf.h>
+#include <linux/ip.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define PACKET_WORDS 80
+#define ETHERNET 14
+
+struct job {
+	__u32 ifindex;
+	__u32 tunnels; /* numbers drawn are below this */
+	/* Where a number is added, in octets from the front: an inner address's second word, and an outer
+	 * IPv4 address, whose header begins at ETHERNET. 0: nowhere. */
+	__u32 inner_at;
+	__u32 outer_at;
+	__u16 packet[PACKET_WORDS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct job);
+} job SEC(".maps");
+
+static __always_inline int add_at(struct xdp_md *ctx, __u32 at, __u32 number)
+{
+	__u8 *word = (__u8 *)(long)ctx->data + (at & 0xff);
+
+	if (word + 4 > (__u8 *)(long)ctx->data_end)
+		return 0;
+	*(__be32 *)word = bpf_htonl(bpf_ntohl(*(__be32 *)word) + number);
+	return 1;
+}
+
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	__u32 key = 0, number, sum = 0;
+	const struct job *todo = bpf_map_lookup_elem(&job, &key);
+	__u16 *data = (__u16 *)(long)ctx->data, *end = (__u16 *)(long)ctx->data_end;
+	struct iphdr *ip;
+
+	if (!todo)
+		return XDP_DROP;
+	for (int i = 0; i < PACKET_WORDS; i++) {
+		if (data + i + 1 > end)
+			break;
+		data[i] = todo->packet[i];
+	}
+	number = todo->tunnels > 1 ? bpf_get_prandom_u32() % todo->tunnels : 0;
+	if (!add_at(ctx, todo->inner_at, number))
+		return XDP_DROP;
+	if (todo->outer_at) {
+		if (!add_at(ctx, todo->outer_at, number))
+			return XDP_DROP;
+		ip = (struct iphdr *)((__u8 *)(long)ctx->data + ETHERNET);
+		if ((__u8 *)(ip + 1) > (__u8 *)(long)ctx->data_end)
+			return XDP_DROP;
+		ip->check = 0;
+		for (int i = 0; i < 10; i++)
+			sum += ((__u16 *)ip)[i];
+		sum = (sum & 0xffff) + (sum >> 16);
+		ip->check = ~(sum + (sum >> 16));
+	}
+	return bpf_redirect(todo->ifindex, 0);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
