@@ -9,17 +9,17 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define PACKET_WORDS 80
+#define PACKET_WORDS 20
 #define ETHERNET 14
 
 struct job {
 	__u32 ifindex;
 	__u32 tunnels; /* numbers drawn are below this */
 	/* Where a number is added, in octets from the front: an inner address's second word, and an outer
-	 * IPv4 address, whose header begins at ETHERNET. 0: nowhere. */
+	 * IPv4 address, whose header begins at ETHERNET and has a checksum for 0. 0: nowhere. */
 	__u32 inner_at;
 	__u32 outer_at;
-	__u16 packet[PACKET_WORDS];
+	__u64 packet[PACKET_WORDS];
 };
 
 struct {
@@ -42,16 +42,21 @@ static __always_inline int add_at(struct xdp_md *ctx, __u32 at, __u32 number)
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
-	__u32 key = 0, number, sum = 0;
+	__u32 key = 0, number, sum;
 	const struct job *todo = bpf_map_lookup_elem(&job, &key);
-	__u16 *data = (__u16 *)(long)ctx->data, *end = (__u16 *)(long)ctx->data_end;
+	__u64 *data = (__u64 *)(long)ctx->data, *end = (__u64 *)(long)ctx->data_end;
 	struct iphdr *ip;
 
 	if (!todo)
 		return XDP_DROP;
 	for (int i = 0; i < PACKET_WORDS; i++) {
-		if (data + i + 1 > end)
+		if (data + i + 1 > end) {
+			/* What is left of a packet of an even length. */
+			for (int j = 0; j < 3; j++)
+				if ((__u16 *)(data + i) + j + 1 <= (__u16 *)end)
+					((__u16 *)(data + i))[j] = ((__u16 *)&todo->packet[i])[j];
 			break;
+		}
 		data[i] = todo->packet[i];
 	}
 	number = todo->tunnels > 1 ? bpf_get_prandom_u32() % todo->tunnels : 0;
@@ -63,9 +68,8 @@ int generate(struct xdp_md *ctx)
 		ip = (struct iphdr *)((__u8 *)(long)ctx->data + ETHERNET);
 		if ((__u8 *)(ip + 1) > (__u8 *)(long)ctx->data_end)
 			return XDP_DROP;
-		ip->check = 0;
-		for (int i = 0; i < 10; i++)
-			sum += ((__u16 *)ip)[i];
+		/* RFC 1624: the number's two halves are added to the sum. */
+		sum = (__u16)~ip->check + bpf_htons(number >> 16) + bpf_htons(number & 0xffff);
 		sum = (sum & 0xffff) + (sum >> 16);
 		ip->check = ~(sum + (sum >> 16));
 	}

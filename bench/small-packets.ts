@@ -102,7 +102,7 @@ export async function measureSmallPackets(
   direction: 'decap' | 'encap',
   options: { encapsulation: Encapsulation; tunnels: number; seconds: number; generator: string },
 ): Promise<Rate> {
-  const { devices, path } = topology;
+  const { devices } = topology;
   const [source, sink] =
     direction === 'decap' ? [topology.client, topology.server] : [topology.server, topology.client];
   const [out, into, arrival] =
@@ -117,7 +117,12 @@ export async function measureSmallPackets(
     seconds: options.seconds + 2,
   };
   const script = join(import.meta.dirname, 'generator.ts');
-  const service = source.start('taskset', ['1', NODE, script, JSON.stringify(job)]);
+  const service = source.start('taskset', [
+    process.env['GENMASK'] ?? '1',
+    NODE,
+    script,
+    JSON.stringify(job),
+  ]);
   await service.says(/sending/, 20_000);
   try {
     await sleep(300);

@@ -35,11 +35,17 @@ export const VXLAN_BROKER_MAC = '02:00:5e:00:53:01';
 export const VXLAN_PORT = 4789;
 const NODE = join(import.meta.dirname, '../node_modules/.bin/node');
 
-export async function buildTopology(
-  lab: Lab,
-  path: Path,
-  options: { encapsulation: Encapsulation; tunnels: number; mtu: number },
-): Promise<Topology> {
+export interface Options {
+  readonly encapsulation: Encapsulation;
+  readonly tunnels: number;
+  readonly mtu: number;
+  /** The side of the broker that ends in a card instead of a host (card.ts). */
+  readonly card?: 'west' | 'east';
+}
+
+const CARD_PEER_MAC = '02:00:5e:00:53:99';
+
+export async function buildTopology(lab: Lab, path: Path, options: Options): Promise<Topology> {
   const tag = path.slice(0, 2);
   const [client, broker, server] = [
     await lab.host(`${tag}-client`),
@@ -52,8 +58,10 @@ export async function buildTopology(
     east: `${tag}-b1`,
     server: `${tag}-s0`,
   };
-  await lab.cable(client, devices.client, broker, devices.west);
-  await lab.cable(broker, devices.east, server, devices.server);
+  if (options.card === 'west') await addCard(broker, devices.west);
+  else await lab.cable(client, devices.client, broker, devices.west);
+  if (options.card === 'east') await addCard(broker, devices.east);
+  else await lab.cable(broker, devices.east, server, devices.server);
   const macs = {
     client: await macOf(client, devices.client),
     west: await macOf(broker, devices.west),
@@ -69,10 +77,17 @@ export async function buildTopology(
   return topology;
 }
 
+async function addCard(broker: Host, device: string): Promise<void> {
+  const card = broker.start(NODE, [join(import.meta.dirname, 'card.ts'), device]);
+  await card.says(/ready/);
+  await broker.run('tc', ['qdisc', 'replace', 'dev', device, 'root', 'noqueue']);
+  await broker.ip(`link set ${device} up`);
+}
+
 async function macOf(host: Host, device: string): Promise<string> {
-  const [link] = JSON.parse(await host.run('ip', ['-json', 'link', 'show', device])) as [
-    { address: string },
-  ];
+  const found = await host.try('ip', ['-json', 'link', 'show', device]);
+  if (found.code !== 0) return CARD_PEER_MAC;
+  const [link] = JSON.parse(found.stdout) as [{ address: string }];
   return link.address;
 }
 
@@ -95,13 +110,13 @@ async function addAddresses({ client, broker, server, devices, macs }: Topology)
     `neigh replace ${BROKER_IPV4} lladdr ${macs.west} nud permanent dev ${devices.client}`,
     `-6 neigh replace ${WEST6}1 lladdr ${macs.west} nud permanent dev ${devices.client}`,
   ])
-    await client.ip(line);
+    if (macs.client !== CARD_PEER_MAC) await client.ip(line);
   for (const line of [
     `-6 addr add ${EAST6}2/64 dev ${devices.server} nodad`,
     `-6 neigh replace ${EAST6}1 lladdr ${macs.east} nud permanent dev ${devices.server}`,
     `-6 route add default via ${EAST6}1`,
   ])
-    await server.ip(line);
+    if (macs.server !== CARD_PEER_MAC) await server.ip(line);
 }
 
 async function addVxlan({ broker, devices }: Topology): Promise<void> {
@@ -122,7 +137,7 @@ async function addVxlan({ broker, devices }: Topology): Promise<void> {
 async function addDataplane(
   lab: Lab,
   { path, broker, devices }: Topology,
-  options: { encapsulation: Encapsulation; tunnels: number; mtu: number },
+  options: Options,
 ): Promise<void> {
   const pinDirectory = `/sys/fs/bpf/sixway-bench-${lab.id}-${path}`;
   const end: ServerEnd = {

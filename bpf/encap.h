@@ -14,6 +14,7 @@
 #include <linux/errno.h>
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
+#include "counting.h"
 #include "parse.h"
 
 #define OUTER_TTL 64
@@ -41,7 +42,7 @@ static __always_inline void write_outer(struct iphdr *ip, __u32 local_address, _
 	ip->ihl = IPV4_HEADER / 4;
 	ip->tos = ecn;
 	ip->tot_len = bpf_htons(IPV4_HEADER + length);
-	ip->id = bpf_get_prandom_u32();
+	ip->id = next_identification();
 	ip->frag_off = 0;
 	ip->ttl = OUTER_TTL;
 	ip->protocol = is_udp ? PROTOCOL_UDP : PROTOCOL_IPV6;

@@ -103,8 +103,9 @@ static __always_inline struct tunnel *find_plain_sender(struct xdp_md *ctx,
 	high = high_half(&outer->inner->saddr);
 	to_high = high_half(&outer->inner->daddr);
 	low = low_half(&outer->inner->daddr);
-	if (is_link_local(to_high) || is_multicast(to_high) || low == GATEWAY_INTERFACE_ID ||
-	    (low == settings->local6_low && to_high == settings->local6_high))
+	if (is_link_local(to_high) || is_multicast(to_high) ||
+	    (low == settings->local6_low && to_high == settings->local6_high) ||
+	    (low == GATEWAY_INTERFACE_ID && find_slot(settings, to_high, &slot) == FOUND_LINK))
 		return 0;
 	found = find_slot(settings, high, &slot);
 	if (found != FOUND_LINK && found != FOUND_DELEGATED)
@@ -122,10 +123,11 @@ static __always_inline struct tunnel *find_plain_sender(struct xdp_md *ctx,
 	return *glance == GLANCE_ODD ? 0 : tunnel;
 }
 
+/* Without atomic additions: a tunnel's outer header is one flow, so a card gives all of it to one CPU. */
 static __always_inline void count_sent(struct tunnel *tunnel, __u32 length)
 {
-	__sync_fetch_and_add(&tunnel->in_packets, 1);
-	__sync_fetch_and_add(&tunnel->in_bytes, length);
+	tunnel->in_packets++;
+	tunnel->in_bytes += length;
 	tunnel->in_last_seen = now_ticks();
 }
 
@@ -170,7 +172,8 @@ static __always_inline int strip_and_pass(struct xdp_md *ctx, struct tunnel *tun
 static __always_inline int find_way(struct xdp_md *ctx, const struct config *settings,
 				    struct bpf_fib_lookup *way, __u32 flags)
 {
-	return bpf_fib_lookup(ctx, way, sizeof(*way), flags) == BPF_FIB_LKUP_RET_SUCCESS &&
+	return bpf_fib_lookup(ctx, way, sizeof(*way), flags | settings->route_flags) ==
+		       BPF_FIB_LKUP_RET_SUCCESS &&
 	       (way->ifindex == settings->uplink_ifindex ||
 		way->ifindex == settings->uplink6_ifindex);
 }

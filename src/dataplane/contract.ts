@@ -146,6 +146,8 @@ export interface ProgramSettings {
   readonly tunnelMtu: number;
   /** TCP ports that tunnels may not connect to unless they are `unfiltered`; four at most. */
   readonly filteredPorts: readonly number[];
+  /** The host has routing rules of its own, and every route is looked up by them. */
+  readonly hasRoutingRules: boolean;
   /** ICMPv6 errors about packets to nobody; 0: no limit. */
   readonly errorsPerSecond: number;
 }

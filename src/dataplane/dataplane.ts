@@ -63,9 +63,10 @@ import {
   deleteInterface,
   enableForwarding,
   findInterface,
+  hasRoutingRules,
   type InterfaceState,
 } from './network.ts';
-import { removeMasquerade } from './network4.ts';
+import { answerRoutesFor, removeMasquerade } from './network4.ts';
 import {
   adoptMaps,
   loadOverMaps,
@@ -97,6 +98,8 @@ export type { OutcomeName } from './layout.gen.ts';
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
 const ETHERNET_HEADER = 14;
+/** linux/bpf.h */
+const BPF_FIB_LOOKUP_DIRECT = 1;
 /** IPv6: what a tunnel adds to an IPv4 packet. */
 const OVERHEAD_V4V6 = 40;
 /** The second ingress is there when the IPv6 side has an interface of its own; XDP where drivers have
@@ -210,6 +213,7 @@ export class Dataplane {
     const manageSysctls = options.manageSysctls ?? true;
     const actions = manageSysctls ? enableForwarding() : [];
     const tunnel = ensureTunnelDevice(device, mtu, actions);
+    if (manageSysctls) answerRoutesFor(device);
     const hasIpv6 = localAddress6 !== undefined;
     this.configure({
       localAddress,
@@ -224,6 +228,7 @@ export class Dataplane {
       signallingLimits: options.signallingLimits ?? SIGNALLING_LIMITS,
       tunnelMtu: mtu,
       filteredPorts: options.filteredPorts ?? FILTERED_PORTS,
+      hasRoutingRules: hasRoutingRules(),
       errorsPerSecond: ERRORS_PER_SECOND,
     });
     actions.push(`tunnels end at ${formatIpv4(localAddress)}, UDP port ${port} and protocol 41`);
@@ -242,8 +247,8 @@ export class Dataplane {
 
   /** The programs' settings; `attach` calls this with what it finds. */
   configure(options: ProgramSettings): void {
-    const { signallingLimits, localAddress6, errorsPerSecond, filteredPorts, ...settings } =
-      options;
+    const { signallingLimits, localAddress6, errorsPerSecond, filteredPorts, ...rest } = options;
+    const { hasRoutingRules: hasRules, ...settings } = rest;
     if (filteredPorts.length > FILTERED_PORT_COUNT)
       throw new RangeError(`At most ${FILTERED_PORT_COUNT} ports can be filtered`);
     const hashMultiplier = this.#config.hashMultiplier || randomBytes(8).readBigUInt64LE() | 1n;
@@ -251,12 +256,19 @@ export class Dataplane {
       ...this.#config,
       ...settings,
       ...costsOf(signallingLimits),
+      routeFlags: hasRules ? 0 : BPF_FIB_LOOKUP_DIRECT,
       errorCost: errorsPerSecond === 0 ? 0 : Math.ceil(1e9 / errorsPerSecond),
       filteredPorts: Array.from({ length: FILTERED_PORT_COUNT }, (_, i) => filteredPorts[i] ?? 0),
       local6High: localAddress6 >> 64n,
       local6Low: BigInt.asUintN(64, localAddress6),
       hashMultiplier,
     });
+  }
+
+  /** Looks again whether the host has routing rules: the programs' look-ups leave them out without. */
+  followRoutingRules(): void {
+    const routeFlags = hasRoutingRules() ? 0 : BPF_FIB_LOOKUP_DIRECT;
+    if (routeFlags !== this.#config.routeFlags) this.#writeConfig({ ...this.#config, routeFlags });
   }
 
   /** As the programs read them. */

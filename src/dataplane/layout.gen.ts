@@ -376,7 +376,7 @@ export function writePool(view: DataView, at: number, value: PoolLayout): void {
   view.setUint8(at + 14, value.kind);
 }
 
-export const CONFIG_SIZE = 80;
+export const CONFIG_SIZE = 88;
 
 export const CONFIG_OFFSET = {
   layoutVersion: 0,
@@ -399,6 +399,7 @@ export const CONFIG_OFFSET = {
   uplink6Ifindex: 64,
   errorCost: 68,
   filteredPorts: 72,
+  routeFlags: 80,
 } as const;
 
 export interface ConfigLayout {
@@ -422,6 +423,7 @@ export interface ConfigLayout {
   uplink6Ifindex: number;
   errorCost: number;
   filteredPorts: readonly number[];
+  routeFlags: number;
 }
 
 export function readConfig(view: DataView, at: number): ConfigLayout {
@@ -446,6 +448,7 @@ export function readConfig(view: DataView, at: number): ConfigLayout {
     uplink6Ifindex: view.getUint32(at + 64, LITTLE),
     errorCost: view.getUint32(at + 68, LITTLE),
     filteredPorts: Array.from({ length: 4 }, (_, index) => view.getUint16(at + 72 + index * 2, LITTLE)),
+    routeFlags: view.getUint32(at + 80, LITTLE),
   };
 }
 
@@ -471,6 +474,7 @@ export function writeConfig(view: DataView, at: number, value: ConfigLayout): vo
   view.setUint32(at + 64, value.uplink6Ifindex, LITTLE);
   view.setUint32(at + 68, value.errorCost, LITTLE);
   for (const [index, element] of value.filteredPorts.entries()) view.setUint16(at + 72 + index * 2, element, LITTLE);
+  view.setUint32(at + 80, value.routeFlags, LITTLE);
 }
 
 export const CLIENT_SIZE = 104;

@@ -163,27 +163,38 @@ export interface TestRunResult {
   readonly packet: Uint8Array;
 }
 
-/** Runs a program once over a packet (with its link layer), as the kernel would for a real one. */
+/** Runs a tc program once over a packet (with its link layer), as the kernel would for a real one. */
 export function testRun(
   programFd: number,
   packet: Uint8Array,
   context: { gsoSize?: number; gsoSegments?: number } = {},
 ): TestRunResult {
-  const out = new Uint8Array(packet.length + 2048);
   // struct __sk_buff: gso_segs at 164, gso_size at 176.
   const skb = new Uint8Array(192);
   const skbView = new DataView(skb.buffer);
   skbView.setUint32(164, context.gsoSegments ?? 0, true);
   skbView.setUint32(176, context.gsoSize ?? 0, true);
+  return runOnce(programFd, packet, skb);
+}
+
+/** The same for XDP. `ifindex`: of the interface that it came in by, which has to be up. */
+export function testRunXdp(programFd: number, packet: Uint8Array, ifindex: number): TestRunResult {
+  // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+  const context = Uint32Array.of(0, packet.length, 0, ifindex, 0, 0);
+  return runOnce(programFd, packet, new Uint8Array(context.buffer));
+}
+
+function runOnce(programFd: number, packet: Uint8Array, context: Uint8Array): TestRunResult {
+  const out = new Uint8Array(packet.length + 2048);
   const options = {
     sz: koffi.sizeof('sixway_test_run_opts'),
     data_in: packet,
     data_out: out,
     data_size_in: packet.length,
     data_size_out: out.length,
-    ctx_in: skb,
+    ctx_in: context,
     ctx_out: null,
-    ctx_size_in: skb.length,
+    ctx_size_in: context.length,
     ctx_size_out: 0,
     retval: 0,
     repeat: 1,

@@ -76,6 +76,15 @@ export function uplinkTowards(destination: IpAddress): string | undefined {
   }
 }
 
+/** Whether the host's routes depend on more than the kernel's own tables: rules of the operator's, VRFs. */
+export function hasRoutingRules(): boolean {
+  const usual = ['local', 'main', 'default'];
+  return ['-4', '-6'].some((family) => {
+    const rules = JSON.parse(ip('-json', family, 'rule', 'show')) as { table?: string }[];
+    return rules.length > 3 || rules.some(({ table }) => !usual.includes(table ?? ''));
+  });
+}
+
 /** `prefix` is one address with its on-link length, not necessarily without host bits. */
 export function addAddress(device: string, prefix: Ipv6Prefix): void {
   ip('-6', 'address', 'replace', formatIpv6Prefix(prefix), 'dev', device, 'nodad');

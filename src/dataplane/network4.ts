@@ -81,6 +81,14 @@ function hasIpv4Address(device: string): boolean {
   return JSON.parse(ip('-json', '-4', 'address', 'show', 'dev', device) || '[]').length > 0;
 }
 
+/**
+ * Lets programs ask the kernel's IPv4 routes as for packets that came in by this device. Nothing of IPv4
+ * comes in by it otherwise but what v4v6 tunnels carry, so nothing else is forwarded for it.
+ */
+export function answerRoutesFor(device: string): void {
+  writeFileSync(`/proc/sys/${CONF}/${device}/forwarding`, '1');
+}
+
 /** RFC 1918 and RFC 6598: addresses that the internet does not route back. */
 export function isPrivate({ address }: Ipv4Prefix): boolean {
   return PRIVATE.some(([network, bits]) => address >>> (32 - bits) === network >>> (32 - bits));

@@ -48,6 +48,7 @@ export const SETTINGS: ProgramSettings = {
   signallingLimits: { perAddress: 0, perPrefix: 0, total: 0 },
   tunnelMtu: 1280,
   filteredPorts: [25],
+  hasRoutingRules: false,
   errorsPerSecond: 0,
 };
 
