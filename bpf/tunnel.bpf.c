@@ -11,6 +11,7 @@
 #include "lookup.h"
 #include "decap.h"
 #include "encap.h"
+#include "faults.h"
 #include "icmp.h"
 #include "limits.h"
 #include "v4v6.h"
@@ -51,7 +52,8 @@ static __always_inline void count_out(struct __sk_buff *skb, struct tunnel *tunn
 	tunnel->out_last_seen = now_ticks();
 }
 
-static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings)
+static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings,
+				     struct subject *subject)
 {
 	__u32 link_length = settings->uplink_header_length, slot, other, length;
 	struct outer outer = {};
@@ -70,6 +72,7 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		return result;
 
 	high = high_half(&outer.inner->saddr);
+	low = low_half(&outer.inner->saddr);
 	to_high = high_half(&outer.inner->daddr);
 	if (is_link_local(high) || is_link_local(to_high))
 		return OUTCOME_IN_LINK_LOCAL;
@@ -78,17 +81,20 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 
 	found = find_slot(settings, high, &slot);
 	if (found == FOUND_OUTSIDE)
-		return OUTCOME_IN_OUTSIDE_POOLS;
+		return remember_stray(settings, outer.endpoint, high, low, OUTCOME_IN_OUTSIDE_POOLS);
 	if (found == FOUND_UNDELEGATED)
-		return OUTCOME_IN_UNDELEGATED;
+		return remember_stray(settings, outer.endpoint, high, low, OUTCOME_IN_UNDELEGATED);
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
-	if (!tunnel || tunnel->endpoint == 0)
+	if (!tunnel)
 		return OUTCOME_IN_DETACHED;
-	if (tunnel->endpoint != outer.endpoint)
-		return OUTCOME_IN_WRONG_ENDPOINT;
+	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
+	if (tunnel->endpoint != outer.endpoint) {
+		result = tunnel->endpoint ? OUTCOME_IN_WRONG_ENDPOINT : OUTCOME_IN_DETACHED;
+		return remember_stray(settings, outer.endpoint, high, low, result);
+	}
 	if (found == FOUND_LINK) {
-		result = client_address_fault(tunnel, low_half(&outer.inner->saddr),
-					      OUTCOME_IN_GATEWAY_SOURCE, OUTCOME_IN_WRONG_INTERFACE_ID);
+		result = client_address_fault(tunnel, low, OUTCOME_IN_GATEWAY_SOURCE,
+					      OUTCOME_IN_WRONG_INTERFACE_ID);
 		if (result)
 			return result;
 	}
@@ -130,7 +136,8 @@ static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_le
 	return IPV6_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
-static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings)
+static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings,
+				   struct subject *subject)
 {
 	__u32 link_length = settings->tunnel_header_length, slot, length, now;
 	struct ipv6hdr *inner;
@@ -161,8 +168,11 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (found == FOUND_UNDELEGATED)
 		return OUTCOME_OUT_UNDELEGATED;
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
-	endpoint = tunnel ? tunnel->endpoint : 0;
-	if (!tunnel || endpoint == 0)
+	if (!tunnel)
+		return OUTCOME_OUT_DETACHED;
+	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
+	endpoint = tunnel->endpoint;
+	if (endpoint == 0)
 		return OUTCOME_OUT_DETACHED;
 	/* Refused here and not only by the client: one that routes the rest of its link back to us
 	 * would play the packet to and fro until its hop limit ends. */
@@ -195,7 +205,7 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 
 /* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */
 static __always_inline int conclude(struct __sk_buff *skb, const struct config *settings, int outcome,
-				    __u32 length)
+				    __u32 length, const struct subject *subject)
 {
 	/* What is sent has its outer header, and leaves on that family's side. */
 	int is_ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
@@ -218,8 +228,10 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_OUT_SENT_AROUND:
 		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
+		blame(subject, outcome);
 		return bpf_redirect(settings->tunnel_ifindex, BPF_F_INGRESS);
 	default:
+		blame(subject, outcome);
 		return TC_ACT_SHOT;
 	}
 }
@@ -230,17 +242,18 @@ int tunnel_ingress(struct __sk_buff *skb)
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
 	int outcome = OUTCOME_IN_NOT_OURS;
+	struct subject subject = {};
 
 	if (!settings)
 		return TC_ACT_OK;
 	/* Of two uplinks each has its family; the other's link layer may be another. */
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		if (skb->ifindex == settings->uplink6_ifindex)
-			outcome = from_ipv6(skb, settings);
+			outcome = from_ipv6(skb, settings, &subject);
 	} else if (skb->ifindex == settings->uplink_ifindex) {
-		outcome = from_ipv4(skb, settings);
+		outcome = from_ipv4(skb, settings, &subject);
 	}
-	return conclude(skb, settings, outcome, length);
+	return conclude(skb, settings, outcome, length, &subject);
 }
 
 SEC("tc")
@@ -248,13 +261,14 @@ int tunnel_egress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
+	struct subject subject = {};
 	int outcome;
 
 	if (!settings)
 		return TC_ACT_SHOT;
-	outcome = skb->protocol == bpf_htons(ETH_P_IP) ? to_ipv6(skb, settings) :
-							  to_ipv4(skb, settings);
-	return conclude(skb, settings, outcome, length);
+	outcome = skb->protocol == bpf_htons(ETH_P_IP) ? to_ipv6(skb, settings, &subject) :
+							  to_ipv4(skb, settings, &subject);
+	return conclude(skb, settings, outcome, length, &subject);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

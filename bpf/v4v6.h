@@ -9,6 +9,7 @@
 #include "counting.h"
 #include "decap6.h"
 #include "encap6.h"
+#include "faults.h"
 #include "icmp4.h"
 #include "limits.h"
 #include "lookup.h"
@@ -41,7 +42,8 @@ static __always_inline void count_out4(struct __sk_buff *skb, struct tunnel_v4v6
 	tunnel->out_last_seen = now_ticks();
 }
 
-static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config *settings)
+static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config *settings,
+				     struct subject *subject)
 {
 	struct address6 local = { settings->local6_high, settings->local6_low }, client;
 	__u32 link_length = settings->uplink6_header_length, from, to, length;
@@ -68,7 +70,10 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 	if (!find_link4(settings, from, &link))
 		return OUTCOME_IN_OUTSIDE_POOLS;
 	tunnel = bpf_map_lookup_elem(&tunnels_v4v6, &link.slot);
-	if (!tunnel || !read_client(tunnel, &client))
+	if (!tunnel)
+		return OUTCOME_IN_DETACHED;
+	concern(subject, SUBJECT_TUNNEL_V4V6, link.slot, tunnel->flags);
+	if (!read_client(tunnel, &client))
 		return OUTCOME_IN_DETACHED;
 	if (client.high != outer.source.high || client.low != outer.source.low)
 		return OUTCOME_IN_WRONG_ENDPOINT;
@@ -115,7 +120,8 @@ static __always_inline __u32 length_on_wire4(struct __sk_buff *skb, __u32 link_l
 	return IPV4_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
-static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *settings)
+static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *settings,
+				   struct subject *subject)
 {
 	struct address6 local = { settings->local6_high, settings->local6_low }, client;
 	__u32 link_length = settings->tunnel_header_length, to, length;
@@ -142,7 +148,10 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 	if (!find_link4(settings, to, &link))
 		return OUTCOME_OUT_OUTSIDE_POOLS;
 	tunnel = bpf_map_lookup_elem(&tunnels_v4v6, &link.slot);
-	if (!tunnel || !read_client(tunnel, &client))
+	if (!tunnel)
+		return OUTCOME_OUT_DETACHED;
+	concern(subject, SUBJECT_TUNNEL_V4V6, link.slot, tunnel->flags);
+	if (!read_client(tunnel, &client))
 		return OUTCOME_OUT_DETACHED;
 	if (link.is_gateway)
 		return OUTCOME_OUT_TO_GATEWAY;
