@@ -31,6 +31,25 @@ static __always_inline void concern(struct subject *subject, enum subject_kind k
 	subject->kind = flags & TUNNEL_ASSIGNED ? kind : SUBJECT_NOBODY;
 }
 
+/* Why a tunnel that is unassigned, disabled or detached takes no packets. */
+static __always_inline int closed_as(__u16 flags)
+{
+	if (!(flags & TUNNEL_ASSIGNED))
+		return OUTCOME_OUT_UNDELEGATED;
+	return flags & TUNNEL_DISABLED ? OUTCOME_OUT_DISABLED : OUTCOME_OUT_DETACHED;
+}
+
+/* The same outcome, once the sender was told. */
+static __always_inline int told(int outcome)
+{
+	return outcome + (OUTCOME_OUT_UNDELEGATED_TOLD - OUTCOME_OUT_UNDELEGATED);
+}
+_Static_assert(OUTCOME_OUT_DISABLED_TOLD - OUTCOME_OUT_DISABLED ==
+			       OUTCOME_OUT_UNDELEGATED_TOLD - OUTCOME_OUT_UNDELEGATED &&
+		       OUTCOME_OUT_DETACHED_TOLD - OUTCOME_OUT_DETACHED ==
+			       OUTCOME_OUT_UNDELEGATED_TOLD - OUTCOME_OUT_UNDELEGATED,
+	       "told() counts on the order");
+
 #define NO_FAULT (-1)
 
 /* As which fault an outcome counts against its tunnel. */

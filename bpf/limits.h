@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How much signalling may go to user space: per source, per source prefix, and in all. Knows nothing
- * of packets but who sent them; sees none of what tunnels carry elsewhere.
+ * How much signalling may go to user space: per source, per source prefix, and in all; how many errors
+ * the programs send; and what tunnels that are limited may carry. Knows nothing of packets but who sent
+ * them, and how long they are.
  *
  * Source addresses of UDP can be invented, so a flood of invented ones must not take the place of
  * people who log in. What it cannot do is come back: an invented source is hardly ever seen twice,
@@ -31,14 +32,15 @@
 #define IPV4_PREFIX_SHIFT 8
 #define IPV6_PREFIX_SHIFT 16
 
-/* Takes the cost of some packets; 0: there is not enough left, and nothing was taken. */
-static __always_inline int pay(__u64 *paid_until, __u64 now, __u64 cost)
+/* Takes the cost of some packets; 0: there is not enough left, and nothing was taken. `burst`: how far
+ * ahead what is paid for may be. */
+static __always_inline int pay(__u64 *paid_until, __u64 now, __u64 cost, __u64 burst)
 {
 	__u64 flag = *paid_until & KNOWN_BIT, from = *paid_until & ~KNOWN_BIT;
 
 	if (from < now)
 		from = now;
-	if (from + cost > now + BURST_NS)
+	if (from + cost > now + burst)
 		return 0;
 	*paid_until = ((from + cost) & ~KNOWN_BIT) | flag;
 	return 1;
@@ -81,7 +83,7 @@ static __attribute__((noinline)) int limit_signalling(const struct config *setti
 		source = 0; /* a stranger without a place has no limit of its own, but the others' */
 	}
 	cost = (__u64)settings->address_cost * packets;
-	if (source && !pay(&source->paid_until, now, cost))
+	if (source && !pay(&source->paid_until, now, cost, BURST_NS))
 		return OUTCOME_IN_SIGNALLING_LIMITED_ADDRESS;
 
 	at = place_of(settings, prefix, SOURCE_PREFIXES_BITS);
@@ -89,14 +91,24 @@ static __attribute__((noinline)) int limit_signalling(const struct config *setti
 	if (around && around->key != prefix && !take_place(around, prefix, now))
 		around = 0;
 	cost = (__u64)settings->prefix_cost * packets;
-	if (around && !pay(&around->paid_until, now, cost))
+	if (around && !pay(&around->paid_until, now, cost, BURST_NS))
 		return OUTCOME_IN_SIGNALLING_LIMITED_PREFIX;
 
 	cost = (__u64)(share == SHARE_KNOWN ? settings->known_cost : settings->stranger_cost) * packets;
 	budget = bpf_map_lookup_elem(&budgets, &share);
-	if (budget && !pay(&budget->paid_until, now, cost))
+	if (budget && !pay(&budget->paid_until, now, cost, BURST_NS))
 		return OUTCOME_IN_SIGNALLING_LIMITED_TOTAL;
 	return OUTCOME_IN_SIGNALLING;
+}
+
+/* Whether one more error may be sent. */
+static __always_inline int afford_error(const struct config *settings)
+{
+	__u32 share = SHARE_ERRORS;
+	struct budget *budget = bpf_map_lookup_elem(&budgets, &share);
+
+	return !budget || pay(&budget->paid_until, bpf_ktime_get_coarse_ns(), settings->error_cost,
+			      BURST_NS);
 }
 
 #endif

@@ -88,6 +88,8 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	if (!tunnel)
 		return OUTCOME_IN_DETACHED;
 	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
+	if (tunnel->flags & TUNNEL_DISABLED)
+		return OUTCOME_IN_DISABLED;
 	if (tunnel->endpoint != outer.endpoint) {
 		result = tunnel->endpoint ? OUTCOME_IN_WRONG_ENDPOINT : OUTCOME_IN_DETACHED;
 		return remember_stray(settings, outer.endpoint, high, low, result);
@@ -136,6 +138,52 @@ static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_le
 	return IPV6_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
+/*
+ * Ends a packet to nobody with `outcome`, or with its _TOLD when its sender was told: as often as can be
+ * afforded, and about packets of which it may be said.
+ */
+static __attribute__((noinline)) int refuse(struct __sk_buff *skb, const struct config *settings,
+					    __u32 slot, int outcome)
+{
+	__u32 link_length = settings->tunnel_header_length, length = skb->len - link_length;
+	int of_tunnel = outcome != OUTCOME_OUT_UNDELEGATED;
+	struct error_plan plan = {
+		.source = { settings->local6_high, settings->local6_low },
+		.quote_at = link_length,
+		.quote_length = length,
+		.type = ICMPV6_TYPE_UNREACHABLE,
+		.code = ICMPV6_CODE_NO_ROUTE,
+	};
+
+	if (of_tunnel)
+		plan.code = outcome == OUTCOME_OUT_DISABLED ? ICMPV6_CODE_PROHIBITED :
+							      ICMPV6_CODE_ADDRESS_UNREACHABLE;
+	if (of_tunnel || (!plan.source.high && !plan.source.low)) {
+		plan.source.high = gateway_of(settings, of_tunnel ? slot : first_slot(settings));
+		plan.source.low = GATEWAY_INTERFACE_ID;
+	}
+	if (!plan.source.high || !may_be_told6(skb, link_length, length) || !afford_error(settings))
+		return outcome;
+	return become_error(skb, link_length, &plan, 0) ? outcome : told(outcome);
+}
+
+static __attribute__((noinline)) int report_too_big(struct __sk_buff *skb,
+						    const struct config *settings, __u32 slot,
+						    __u32 mtu)
+{
+	__u32 link_length = settings->tunnel_header_length;
+	struct error_plan plan = {
+		.source = { gateway_of(settings, slot), GATEWAY_INTERFACE_ID },
+		.quote_at = link_length,
+		.quote_length = skb->len - link_length,
+		.field = mtu,
+		.type = ICMPV6_TYPE_TOO_BIG,
+	};
+
+	return become_error(skb, link_length, &plan, 0) ? OUTCOME_OUT_PUSH_FAILED :
+							  OUTCOME_OUT_TOO_BIG;
+}
+
 static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings,
 				   struct subject *subject)
 {
@@ -166,14 +214,14 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (found == FOUND_OUTSIDE)
 		return OUTCOME_OUT_OUTSIDE_POOLS;
 	if (found == FOUND_UNDELEGATED)
-		return OUTCOME_OUT_UNDELEGATED;
+		return refuse(skb, settings, 0, OUTCOME_OUT_UNDELEGATED);
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
 	if (!tunnel)
 		return OUTCOME_OUT_DETACHED;
 	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
 	endpoint = tunnel->endpoint;
-	if (endpoint == 0)
-		return OUTCOME_OUT_DETACHED;
+	if ((tunnel->flags & (TUNNEL_ASSIGNED | TUNNEL_DISABLED)) != TUNNEL_ASSIGNED || endpoint == 0)
+		return refuse(skb, settings, slot, closed_as(tunnel->flags));
 	/* Refused here and not only by the client: one that routes the rest of its link back to us
 	 * would play the packet to and fro until its hop limit ends. */
 	if (found == FOUND_LINK) {
@@ -191,8 +239,7 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 		if (tunnel->last_too_big == now)
 			return OUTCOME_OUT_TOO_BIG_QUIET;
 		tunnel->last_too_big = now;
-		return become_too_big(skb, link_length, high, tunnel->mtu) ? OUTCOME_OUT_PUSH_FAILED :
-									    OUTCOME_OUT_TOO_BIG;
+		return report_too_big(skb, settings, slot, tunnel->mtu);
 	}
 
 	length = skb->len - link_length;
@@ -228,6 +275,9 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_OUT_SENT_AROUND:
 		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
+	case OUTCOME_OUT_UNDELEGATED_TOLD:
+	case OUTCOME_OUT_DISABLED_TOLD:
+	case OUTCOME_OUT_DETACHED_TOLD:
 		blame(subject, outcome);
 		return bpf_redirect(settings->tunnel_ifindex, BPF_F_INGRESS);
 	default:

@@ -73,6 +73,8 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 	if (!tunnel)
 		return OUTCOME_IN_DETACHED;
 	concern(subject, SUBJECT_TUNNEL_V4V6, link.slot, tunnel->flags);
+	if (tunnel->flags & TUNNEL_DISABLED)
+		return OUTCOME_IN_DISABLED;
 	if (!read_client(tunnel, &client))
 		return OUTCOME_IN_DETACHED;
 	if (client.high != outer.source.high || client.low != outer.source.low)
@@ -120,6 +122,21 @@ static __always_inline __u32 length_on_wire4(struct __sk_buff *skb, __u32 link_l
 	return IPV4_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
+/* As refuse(), of an IPv4 packet about which an error may be sent. */
+static __attribute__((noinline)) int refuse4(struct __sk_buff *skb, const struct config *settings,
+					     __u32 gateway, int outcome)
+{
+	__u32 code = outcome == OUTCOME_OUT_UNDELEGATED ? ICMP_CODE_NET :
+		     outcome == OUTCOME_OUT_DISABLED	? ICMP_CODE_PROHIBITED :
+							  ICMP_CODE_HOST;
+
+	if (!afford_error(settings))
+		return outcome;
+	return become_unreachable4(skb, settings->tunnel_header_length, gateway, code, 0) ?
+		       outcome :
+		       told(outcome);
+}
+
 static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *settings,
 				   struct subject *subject)
 {
@@ -151,8 +168,13 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 	if (!tunnel)
 		return OUTCOME_OUT_DETACHED;
 	concern(subject, SUBJECT_TUNNEL_V4V6, link.slot, tunnel->flags);
-	if (!read_client(tunnel, &client))
-		return OUTCOME_OUT_DETACHED;
+	if ((tunnel->flags & (TUNNEL_ASSIGNED | TUNNEL_DISABLED)) != TUNNEL_ASSIGNED ||
+	    !read_client(tunnel, &client)) {
+		result = closed_as(tunnel->flags);
+		return may_be_told(at, (__u8 *)(long)skb->data_end) ?
+			       refuse4(skb, settings, link.gateway, result) :
+			       result;
+	}
 	if (link.is_gateway)
 		return OUTCOME_OUT_TO_GATEWAY;
 	if (!link.is_client)
@@ -164,7 +186,8 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 		    !may_be_told(at, (__u8 *)(long)skb->data_end))
 			return OUTCOME_OUT_TOO_BIG_QUIET;
 		tunnel->last_too_big = now;
-		return become_too_big4(skb, link_length, link.gateway, tunnel->mtu) ?
+		return become_unreachable4(skb, link_length, link.gateway, ICMP_CODE_TOO_BIG,
+					   tunnel->mtu) ?
 			       OUTCOME_OUT_PUSH_FAILED :
 			       OUTCOME_OUT_TOO_BIG;
 	}
