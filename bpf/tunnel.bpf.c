@@ -14,6 +14,7 @@
 #include "faults.h"
 #include "icmp.h"
 #include "limits.h"
+#include "tcp.h"
 #include "v4v6.h"
 #include "xdp.h"
 
@@ -55,12 +56,13 @@ static __always_inline void count_out(struct __sk_buff *skb, struct tunnel *tunn
 static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings,
 				     struct subject *subject)
 {
-	__u32 link_length = settings->uplink_header_length, slot, other, length;
+	__u32 link_length = settings->uplink_header_length, slot, other, length, payload;
 	struct outer outer = {};
 	struct tunnel *tunnel;
 	__u64 high, low, to_high;
 	enum found found;
-	int result;
+	int result, seen = 0;
+	__u8 protocol;
 
 	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
 	if (result == OUTCOME_IN_SIGNALLING)
@@ -101,7 +103,16 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 			return result;
 	}
 
+	payload = link_length + outer.header_length + IPV6_HEADER;
 	length = IPV6_HEADER + bpf_ntohs(outer.inner->payload_len);
+	protocol = outer.inner->nexthdr;
+	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_ICMPV6) {
+		seen = see_tcp(skb, settings, (__u8 *)outer.inner + IPV6_HEADER, payload,
+			       payload + length - IPV6_HEADER, protocol);
+		if (seen & (SEEN_CLOSED_PORT | SEEN_UNCLEAR) && !(tunnel->flags & TUNNEL_UNFILTERED))
+			return OUTCOME_IN_FILTERED;
+	}
+
 	low = low_half(&outer.inner->daddr);
 	if (low == GATEWAY_INTERFACE_ID && find_slot(settings, to_high, &other) == FOUND_LINK &&
 	    other == slot) {
@@ -113,8 +124,7 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		return OUTCOME_IN_ECHO_ANSWERED;
 	}
 	if (low == settings->local6_low && to_high == settings->local6_high &&
-	    carries_signalling(skb, link_length + outer.header_length + IPV6_HEADER,
-			       outer.inner->nexthdr, 0, settings->local_port)) {
+	    carries_signalling(skb, payload, protocol, 0, settings->local_port)) {
 		result = limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
 		if (result != OUTCOME_IN_SIGNALLING)
 			return result;

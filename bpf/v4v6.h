@@ -13,6 +13,7 @@
 #include "icmp4.h"
 #include "limits.h"
 #include "lookup.h"
+#include "tcp.h"
 
 /* The client's address, read whole. 0: detached, or being changed at this moment. */
 static __always_inline int read_client(struct tunnel_v4v6 *tunnel, struct address6 *client)
@@ -46,11 +47,11 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 				     struct subject *subject)
 {
 	struct address6 local = { settings->local6_high, settings->local6_low }, client;
-	__u32 link_length = settings->uplink6_header_length, from, to, length;
+	__u32 link_length = settings->uplink6_header_length, from, to, length, at, payload;
 	struct outer6 outer = {};
 	struct tunnel_v4v6 *tunnel;
 	struct link4 link = {};
-	int result;
+	int result, is_later, seen = 0;
 
 	if (!local.high && !local.low)
 		return OUTCOME_IN_NOT_OURS;
@@ -85,6 +86,18 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 		return OUTCOME_IN_WRONG_INTERFACE_ID;
 
 	length = bpf_ntohs(outer.inner->tot_len);
+	at = link_length + outer.header_length;
+	payload = at + outer.inner->ihl * 4;
+	/* Later fragments carry no ports. */
+	is_later = (outer.inner->frag_off & bpf_htons(FRAGMENT_OFFSET)) != 0;
+	if (outer.inner->protocol == PROTOCOL_TCP && !is_later) {
+		seen = outer.inner->ihl == IPV4_HEADER / 4 ?
+			       see_tcp(skb, settings, (__u8 *)outer.inner + IPV4_HEADER, payload,
+				       at + length, PROTOCOL_TCP) :
+			       see_behind_headers(skb, settings, payload, at + length, PROTOCOL_TCP);
+		if (seen & (SEEN_CLOSED_PORT | SEEN_UNCLEAR) && !(tunnel->flags & TUNNEL_UNFILTERED))
+			return OUTCOME_IN_FILTERED;
+	}
 	if (to == link.gateway) {
 		if (!answer_echo4(skb, link_length, &outer))
 			return OUTCOME_IN_TO_GATEWAY;
@@ -92,11 +105,8 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 		count_out4(skb, tunnel, length);
 		return OUTCOME_IN_ECHO_ANSWERED;
 	}
-	/* Later fragments carry no ports. */
-	if (to == settings->local_address &&
-	    !(outer.inner->frag_off & bpf_htons(FRAGMENT_OFFSET)) &&
-	    carries_signalling(skb, link_length + outer.header_length + outer.inner->ihl * 4,
-			       outer.inner->protocol,
+	if (to == settings->local_address && !is_later &&
+	    carries_signalling(skb, payload, outer.inner->protocol,
 			       outer.inner->frag_off & bpf_htons(FRAGMENT_MASK),
 			       settings->local_port)) {
 		result = limit_signalling(settings, outer.source.high, IPV6_PREFIX_SHIFT,

@@ -59,7 +59,7 @@ export function udp(
 /** A TCP segment without options; the checksum is 0. */
 export function tcp(
   fields: { from: number; to: number; flags: number },
-  payload = new Uint8Array(),
+  payload: Uint8Array = new Uint8Array(),
 ): Uint8Array {
   const { from, to, flags } = fields;
   return bytes(
