@@ -9,6 +9,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "parse6.h"
+#include "subprogram.h"
 
 #define EXTENSIONS_AT_MOST 6
 
@@ -27,7 +28,7 @@ enum chain {
  * `at`: where in the buffer what the inner header announces as `protocol` begins; `end`: where the
  * inner packet ends, since what follows is padding. What is no extension header is an upper layer.
  */
-static __attribute__((noinline)) int find_upper(struct __sk_buff *skb, __u32 at, __u32 end,
+SUBPROGRAM int find_upper(struct __sk_buff *skb, __u32 at, __u32 end,
 						__u32 protocol)
 {
 	for (int i = 0; i <= EXTENSIONS_AT_MOST; i++) {

@@ -95,14 +95,15 @@ static __always_inline int fault_of(int outcome)
 }
 
 /* Counts a packet that was dropped against its tunnel, if it had one. */
-static __attribute__((noinline)) int blame(const struct subject *subject, int outcome)
+SUBPROGRAM int blame(const struct subject *subject, int outcome)
 {
 	struct tunnel_faults *of_tunnel;
 	int fault = fault_of(outcome);
-	__u32 slot = subject->slot;
+	__u32 slot;
 
-	if (subject->kind == SUBJECT_NOBODY || fault < 0 || fault >= FAULT_COUNT)
+	if (!subject || subject->kind == SUBJECT_NOBODY || fault < 0 || fault >= FAULT_COUNT)
 		return 0;
+	slot = subject->slot;
 	of_tunnel = subject->kind == SUBJECT_TUNNEL ? bpf_map_lookup_elem(&faults, &slot) :
 						      bpf_map_lookup_elem(&faults_v4v6, &slot);
 	if (!of_tunnel)
@@ -114,12 +115,16 @@ static __attribute__((noinline)) int blame(const struct subject *subject, int ou
 }
 
 /* Remembers a packet that led to no tunnel of the endpoint that it came from. Returns `outcome`. */
-static __attribute__((noinline)) int remember_stray(const struct config *settings, __u64 endpoint,
+SUBPROGRAM int remember_stray(const struct config *settings, __u64 endpoint,
 						    __u64 source_high, __u64 source_low, int outcome)
 {
-	__u32 at = place_of(settings, endpoint, STRAYS_BITS);
-	struct stray *stray = bpf_map_lookup_elem(&strays, &at);
+	struct stray *stray;
+	__u32 at;
 
+	if (!settings)
+		return outcome;
+	at = place_of(settings, endpoint, STRAYS_BITS);
+	stray = bpf_map_lookup_elem(&strays, &at);
 	if (!stray)
 		return outcome;
 	if (stray->endpoint != endpoint) {

@@ -113,7 +113,7 @@ static __always_inline __u16 checksum_of(void *start, __u32 length)
 
 /* Whether a packet may be answered by an error (RFC 4443, 2.4 (e)). It is `length` octets at `at` of the
  * buffer, and not to a multicast address. */
-static __attribute__((noinline)) int may_be_told6(struct __sk_buff *skb, __u32 at, __u32 length)
+SUBPROGRAM int may_be_told6(struct __sk_buff *skb, __u32 at, __u32 length)
 {
 	struct ipv6hdr ip;
 	__u64 high;
@@ -151,15 +151,17 @@ struct error_plan {
  * to the sender of the one that it quotes. `adjust_flags` beside BPF_F_ADJ_ROOM_FIXED_GSO: what makes
  * IPv6 of another family. Returns 0 or a negative error.
  */
-static __attribute__((noinline)) int become_error(struct __sk_buff *skb, __u32 link_length,
+SUBPROGRAM int become_error(struct __sk_buff *skb, __u32 link_length,
 						  const struct error_plan *plan,
 						  __u64 adjust_flags)
 {
-	__u32 key = 0, length = plan->quote_length;
-	struct icmpv6_error *error = bpf_map_lookup_elem(&scratch, &key);
+	struct icmpv6_error *error;
+	__u32 key = 0, length;
 
-	if (!error || length < IPV6_HEADER)
+	error = bpf_map_lookup_elem(&scratch, &key);
+	if (!error || !plan || plan->quote_length < IPV6_HEADER)
 		return -1;
+	length = plan->quote_length;
 	if (length > ERROR_QUOTE)
 		length = ERROR_QUOTE;
 	*(__u32 *)(error->quote + (length & ~3u)) = 0;

@@ -20,6 +20,7 @@
 #define SIXWAY_LIMITS_H
 
 #include "maps.h"
+#include "subprogram.h"
 
 #define NANOSECONDS 1000000000ull
 /* What may be ahead: two seconds' worth of packets, whatever the rate. */
@@ -66,7 +67,7 @@ static __always_inline int take_place(struct source *place, __u64 key, __u64 now
  * What becomes of signalling from `key`: OUTCOME_IN_SIGNALLING or the limit that it exceeds. `key` as
  * in struct source; `packets` that the buffer stands for.
  */
-static __attribute__((noinline)) int limit_signalling(const struct config *settings, __u64 key,
+SUBPROGRAM int limit_signalling(const struct config *settings, __u64 key,
 						      __u32 prefix_shift, __u32 packets)
 {
 	__u64 now = bpf_ktime_get_coarse_ns(), prefix = key >> prefix_shift, cost;
@@ -74,6 +75,8 @@ static __attribute__((noinline)) int limit_signalling(const struct config *setti
 	struct source *source, *around;
 	struct budget *budget;
 
+	if (!settings)
+		return OUTCOME_IN_SIGNALLING;
 	at = place_of(settings, key, SOURCES_BITS);
 	source = bpf_map_lookup_elem(&sources, &at);
 	if (source && source->key == key) {

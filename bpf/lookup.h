@@ -7,6 +7,7 @@
 #define SIXWAY_LOOKUP_H
 
 #include "maps.h"
+#include "subprogram.h"
 
 enum found {
 	FOUND_LINK, /* the address is in a tunnel's link */
@@ -50,14 +51,14 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 }
 
 /* The high half of a tunnel's gateway: its link, found from its slot. 0: the slot is in no pool. */
-static __attribute__((noinline)) __u64 gateway_of(const struct config *settings, __u32 slot)
+SUBPROGRAM __u64 gateway_of(const struct config *settings, __u32 slot)
 {
 	for (__u32 i = 0; i < MAX_POOLS; i++) {
 		__u32 key = i;
 		const struct pool *pool;
 		__u64 position;
 
-		if (i >= settings->pool_count)
+		if (!settings || i >= settings->pool_count)
 			break;
 		pool = bpf_map_lookup_elem(&pools, &key);
 		if (!pool || pool->kind != POOL_LINK || slot < pool->first_index)
@@ -70,13 +71,13 @@ static __attribute__((noinline)) __u64 gateway_of(const struct config *settings,
 }
 
 /* The slot of some link, for a gateway of no particular tunnel; 0 when there is no pool. */
-static __attribute__((noinline)) __u32 first_slot(const struct config *settings)
+SUBPROGRAM __u32 first_slot(const struct config *settings)
 {
 	for (__u32 i = 0; i < MAX_POOLS; i++) {
 		__u32 key = i;
 		const struct pool *pool;
 
-		if (i >= settings->pool_count)
+		if (!settings || i >= settings->pool_count)
 			break;
 		pool = bpf_map_lookup_elem(&pools, &key);
 		if (pool && pool->kind == POOL_LINK)

@@ -131,7 +131,12 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	}
 
 	count_in(skb, tunnel, length);
-	return strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	result = strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	/* Without the outer headers: a checksum that was still to be filled in was theirs, or is this one. */
+	if (seen & SEEN_SYN && result == OUTCOME_IN_DECAPSULATED)
+		clamp_mss(skb, link_length + IPV6_HEADER,
+			  largest_packet(settings, tunnel->mtu) - IPV6_HEADER - TCP_HEADER);
+	return result;
 }
 
 /* The longest packet that this buffer will be on the wire: a super-packet goes out in segments, each
@@ -152,46 +157,45 @@ static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_le
  * Ends a packet to nobody with `outcome`, or with its _TOLD when its sender was told: as often as can be
  * afforded, and about packets of which it may be said.
  */
-static __attribute__((noinline)) int refuse(struct __sk_buff *skb, const struct config *settings,
-					    __u32 slot, int outcome)
+SUBPROGRAM int refuse(struct __sk_buff *skb, const struct config *settings, __u32 slot, int outcome)
 {
-	__u32 link_length = settings->tunnel_header_length, length = skb->len - link_length;
 	int of_tunnel = outcome != OUTCOME_OUT_UNDELEGATED;
 	struct error_plan plan = {
-		.source = { settings->local6_high, settings->local6_low },
-		.quote_at = link_length,
-		.quote_length = length,
 		.type = ICMPV6_TYPE_UNREACHABLE,
-		.code = ICMPV6_CODE_NO_ROUTE,
+		.code = outcome == OUTCOME_OUT_DISABLED ? ICMPV6_CODE_PROHIBITED :
+			of_tunnel			? ICMPV6_CODE_ADDRESS_UNREACHABLE :
+							  ICMPV6_CODE_NO_ROUTE,
 	};
 
-	if (of_tunnel)
-		plan.code = outcome == OUTCOME_OUT_DISABLED ? ICMPV6_CODE_PROHIBITED :
-							      ICMPV6_CODE_ADDRESS_UNREACHABLE;
+	if (!settings)
+		return outcome;
+	plan.quote_at = settings->tunnel_header_length;
+	plan.quote_length = skb->len - plan.quote_at;
+	plan.source.high = settings->local6_high;
+	plan.source.low = settings->local6_low;
 	if (of_tunnel || (!plan.source.high && !plan.source.low)) {
 		plan.source.high = gateway_of(settings, of_tunnel ? slot : first_slot(settings));
 		plan.source.low = GATEWAY_INTERFACE_ID;
 	}
-	if (!plan.source.high || !may_be_told6(skb, link_length, length) || !afford_error(settings))
+	if (!plan.source.high || !may_be_told6(skb, plan.quote_at, plan.quote_length) ||
+	    !afford_error(settings))
 		return outcome;
-	return become_error(skb, link_length, &plan, 0) ? outcome : told(outcome);
+	return become_error(skb, plan.quote_at, &plan, 0) ? outcome : told(outcome);
 }
 
-static __attribute__((noinline)) int report_too_big(struct __sk_buff *skb,
-						    const struct config *settings, __u32 slot,
-						    __u32 mtu)
+SUBPROGRAM int report_too_big(struct __sk_buff *skb, const struct config *settings, __u32 slot,
+			      __u32 mtu)
 {
-	__u32 link_length = settings->tunnel_header_length;
-	struct error_plan plan = {
-		.source = { gateway_of(settings, slot), GATEWAY_INTERFACE_ID },
-		.quote_at = link_length,
-		.quote_length = skb->len - link_length,
-		.field = mtu,
-		.type = ICMPV6_TYPE_TOO_BIG,
-	};
+	struct error_plan plan = { .field = mtu, .type = ICMPV6_TYPE_TOO_BIG };
 
-	return become_error(skb, link_length, &plan, 0) ? OUTCOME_OUT_PUSH_FAILED :
-							  OUTCOME_OUT_TOO_BIG;
+	if (!settings)
+		return OUTCOME_OUT_PUSH_FAILED;
+	plan.quote_at = settings->tunnel_header_length;
+	plan.quote_length = skb->len - plan.quote_at;
+	plan.source.high = gateway_of(settings, slot);
+	plan.source.low = GATEWAY_INTERFACE_ID;
+	return become_error(skb, plan.quote_at, &plan, 0) ? OUTCOME_OUT_PUSH_FAILED :
+							    OUTCOME_OUT_TOO_BIG;
 }
 
 static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings,
@@ -202,7 +206,7 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	struct tunnel *tunnel;
 	__u64 high, endpoint;
 	enum found found;
-	__u8 *at, second;
+	__u8 *at, second, protocol;
 	int result;
 
 	at = (__u8 *)(long)skb->data + link_length;
@@ -219,6 +223,7 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (at[0] >> 4 != 6 || is_multicast(high) || is_link_local(high))
 		return OUTCOME_OUT_NOT_UNICAST;
 	second = at[1];
+	protocol = inner->nexthdr;
 
 	found = find_slot(settings, high, &slot);
 	if (found == FOUND_OUTSIDE)
@@ -253,6 +258,9 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	}
 
 	length = skb->len - link_length;
+	if (protocol == PROTOCOL_TCP && may_be_syn(at + IPV6_HEADER, (__u8 *)(long)skb->data_end))
+		clamp_mss(skb, link_length + IPV6_HEADER,
+			  largest_packet(settings, tunnel->mtu) - IPV6_HEADER - TCP_HEADER);
 	result = push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint,
 			    second, OUTCOME_OUT_ENCAPSULATED);
 	if (result == OUTCOME_OUT_ENCAPSULATED)

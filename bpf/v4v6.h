@@ -115,7 +115,11 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 			return result;
 	}
 	count_in4(skb, tunnel, length);
-	return strip_outer6(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	result = strip_outer6(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	if (seen & SEEN_SYN && result == OUTCOME_IN_DECAPSULATED)
+		clamp_mss(skb, payload - outer.header_length,
+			  largest_packet(settings, tunnel->mtu) - IPV4_HEADER - TCP_HEADER);
+	return result;
 }
 
 /* As length_on_wire(), of an IPv4 packet. */
@@ -133,14 +137,14 @@ static __always_inline __u32 length_on_wire4(struct __sk_buff *skb, __u32 link_l
 }
 
 /* As refuse(), of an IPv4 packet about which an error may be sent. */
-static __attribute__((noinline)) int refuse4(struct __sk_buff *skb, const struct config *settings,
+SUBPROGRAM int refuse4(struct __sk_buff *skb, const struct config *settings,
 					     __u32 gateway, int outcome)
 {
 	__u32 code = outcome == OUTCOME_OUT_UNDELEGATED ? ICMP_CODE_NET :
 		     outcome == OUTCOME_OUT_DISABLED	? ICMP_CODE_PROHIBITED :
 							  ICMP_CODE_HOST;
 
-	if (!afford_error(settings))
+	if (!settings || !afford_error(settings))
 		return outcome;
 	return become_unreachable4(skb, settings->tunnel_header_length, gateway, code, 0) ?
 		       outcome :
@@ -154,6 +158,7 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 	__u32 link_length = settings->tunnel_header_length, to, length;
 	struct tunnel_v4v6 *tunnel;
 	struct link4 link = {};
+	struct iphdr *ip;
 	__u8 *at, tos;
 	__u8 now;
 	int result;
@@ -203,6 +208,12 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 	}
 
 	length = skb->len - link_length;
+	ip = (struct iphdr *)at;
+	/* Later fragments have no TCP header. */
+	if (ip->protocol == PROTOCOL_TCP && !(ip->frag_off & bpf_htons(FRAGMENT_OFFSET)) &&
+	    (ip->ihl != IPV4_HEADER / 4 || may_be_syn(at + IPV4_HEADER, (__u8 *)(long)skb->data_end)))
+		clamp_mss(skb, link_length + ip->ihl * 4,
+			  largest_packet(settings, tunnel->mtu) - IPV4_HEADER - TCP_HEADER);
 	result = push_outer6(skb, link_length, &local, &client, tos, OUTCOME_OUT_ENCAPSULATED);
 	if (result == OUTCOME_OUT_ENCAPSULATED)
 		count_out4(skb, tunnel, length);
