@@ -28,6 +28,9 @@
 /* A silent source's place may be taken over after this. A login takes no longer. */
 #define REMEMBERED_NS (60 * NANOSECONDS)
 #define KNOWN_BIT 1ull
+/* What a limited tunnel may be ahead: what a connection needs to get going. */
+#define RATE_BURST_NS (NANOSECONDS / 5)
+#define RATE_UNIT_SHIFT 10 /* costs are those of 1024 octets */
 
 /* /24 of an IPv4 address; /48 of the high half of an IPv6 address. */
 #define IPV4_PREFIX_SHIFT 8
@@ -102,6 +105,28 @@ SUBPROGRAM int limit_signalling(const struct config *settings, __u64 key,
 	if (budget && !pay(&budget->paid_until, now, cost, BURST_NS))
 		return OUTCOME_IN_SIGNALLING_LIMITED_TOTAL;
 	return OUTCOME_IN_SIGNALLING;
+}
+
+/*
+ * Whether the limited tunnel of `key` (enum rate_key) may carry that much more, towards its client or
+ * from it. Whoever has used nothing of the burst may send whatever it is: a super-packet can be worth more
+ * than all of it.
+ */
+SUBPROGRAM int afford_octets(__u32 key, __u32 octets, int is_out)
+{
+	struct tunnel_rate *rate = bpf_map_lookup_elem(&rates, &key);
+	__u64 now = bpf_ktime_get_coarse_ns(), *paid_until, cost;
+
+	if (!rate)
+		return 1;
+	paid_until = is_out ? &rate->out_paid_until : &rate->in_paid_until;
+	cost = (__u64)(is_out ? rate->out_cost : rate->in_cost) * octets >> RATE_UNIT_SHIFT;
+	if (!cost || pay(paid_until, now, cost, RATE_BURST_NS))
+		return 1;
+	if (*paid_until > now)
+		return 0;
+	*paid_until = now + cost;
+	return 1;
 }
 
 /* Whether one more error may be sent. */

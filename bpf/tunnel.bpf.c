@@ -112,6 +112,8 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		if (seen & (SEEN_CLOSED_PORT | SEEN_UNCLEAR) && !(tunnel->flags & TUNNEL_UNFILTERED))
 			return OUTCOME_IN_FILTERED;
 	}
+	if (tunnel->flags & TUNNEL_LIMITED && !afford_octets(slot, length, 0))
+		return OUTCOME_IN_RATE_LIMITED;
 
 	low = low_half(&outer.inner->daddr);
 	if (low == GATEWAY_INTERFACE_ID && find_slot(settings, to_high, &other) == FOUND_LINK &&
@@ -263,8 +265,12 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 			  largest_packet(settings, tunnel->mtu) - IPV6_HEADER - TCP_HEADER);
 	result = push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint,
 			    second, OUTCOME_OUT_ENCAPSULATED);
-	if (result == OUTCOME_OUT_ENCAPSULATED)
-		count_out(skb, tunnel, length);
+	if (result != OUTCOME_OUT_ENCAPSULATED)
+		return result;
+	/* Not before: what is sent around comes again, and would pay twice. */
+	if (tunnel->flags & TUNNEL_LIMITED && !afford_octets(slot, length, 1))
+		return OUTCOME_OUT_RATE_LIMITED;
+	count_out(skb, tunnel, length);
 	return result;
 }
 

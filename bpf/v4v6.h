@@ -15,6 +15,8 @@
 #include "lookup.h"
 #include "tcp.h"
 
+#define RATE_KEY_V4V6 (1u << RATE_KEY_V4V6_SHIFT)
+
 /* The client's address, read whole. 0: detached, or being changed at this moment. */
 static __always_inline int read_client(struct tunnel_v4v6 *tunnel, struct address6 *client)
 {
@@ -98,6 +100,9 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 		if (seen & (SEEN_CLOSED_PORT | SEEN_UNCLEAR) && !(tunnel->flags & TUNNEL_UNFILTERED))
 			return OUTCOME_IN_FILTERED;
 	}
+	if (tunnel->flags & TUNNEL_LIMITED &&
+	    !afford_octets(link.slot | RATE_KEY_V4V6, length, 0))
+		return OUTCOME_IN_RATE_LIMITED;
 	if (to == link.gateway) {
 		if (!answer_echo4(skb, link_length, &outer))
 			return OUTCOME_IN_TO_GATEWAY;
@@ -215,8 +220,11 @@ static __always_inline int to_ipv6(struct __sk_buff *skb, const struct config *s
 		clamp_mss(skb, link_length + ip->ihl * 4,
 			  largest_packet(settings, tunnel->mtu) - IPV4_HEADER - TCP_HEADER);
 	result = push_outer6(skb, link_length, &local, &client, tos, OUTCOME_OUT_ENCAPSULATED);
-	if (result == OUTCOME_OUT_ENCAPSULATED)
-		count_out4(skb, tunnel, length);
+	if (result != OUTCOME_OUT_ENCAPSULATED)
+		return result;
+	if (tunnel->flags & TUNNEL_LIMITED && !afford_octets(link.slot | RATE_KEY_V4V6, length, 1))
+		return OUTCOME_OUT_RATE_LIMITED;
+	count_out4(skb, tunnel, length);
 	return result;
 }
 
