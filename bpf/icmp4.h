@@ -9,7 +9,6 @@
 #include "decap6.h"
 #include "icmp.h"
 
-#define PROTOCOL_ICMP 1
 #define ICMP_HEADER 8
 #define ICMP_TYPE_ECHO_REQUEST 8
 #define ICMP_TYPE_UNREACHABLE 3

@@ -8,7 +8,6 @@
 
 #include "chain.h"
 
-#define SMALLEST_MTU 1280 /* of IPv6, and so of tunnels */
 #define TCP_HEADER 20
 #define TCP_CHECKSUM 16
 #define TCP_OPTIONS_AT_MOST 40

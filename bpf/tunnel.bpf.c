@@ -14,6 +14,7 @@
 #include "faults.h"
 #include "icmp.h"
 #include "limits.h"
+#include "relay.h"
 #include "tcp.h"
 #include "v4v6.h"
 #include "xdp.h"
@@ -67,6 +68,8 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
 	if (result == OUTCOME_IN_SIGNALLING)
 		return limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
+	if (result == OUTCOME_IN_NOT_OURS && outer.protocol == PROTOCOL_ICMP)
+		return relay_error(skb, settings);
 	if (result != PARSED_IPV6)
 		return result;
 	result = check_inner_length(skb, &outer);
@@ -291,6 +294,7 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_IN_NOT_OURS:
 	case OUTCOME_IN_SIGNALLING:
 	case OUTCOME_IN_DECAPSULATED:
+	case OUTCOME_IN_ERROR_RELAYED:
 		return TC_ACT_OK;
 	case OUTCOME_IN_ECHO_ANSWERED:
 	case OUTCOME_OUT_ENCAPSULATED:
