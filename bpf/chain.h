@@ -28,8 +28,7 @@ enum chain {
  * `at`: where in the buffer what the inner header announces as `protocol` begins; `end`: where the
  * inner packet ends, since what follows is padding. What is no extension header is an upper layer.
  */
-SUBPROGRAM int find_upper(struct __sk_buff *skb, __u32 at, __u32 end,
-						__u32 protocol)
+SUBPROGRAM int find_upper(struct __sk_buff *skb, __u32 at, __u32 end, __u32 protocol)
 {
 	for (int i = 0; i <= EXTENSIONS_AT_MOST; i++) {
 		__u8 start[4];

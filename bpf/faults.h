@@ -115,8 +115,8 @@ SUBPROGRAM int blame(const struct subject *subject, int outcome)
 }
 
 /* Remembers a packet that led to no tunnel of the endpoint that it came from. Returns `outcome`. */
-SUBPROGRAM int remember_stray(const struct config *settings, __u64 endpoint,
-						    __u64 source_high, __u64 source_low, int outcome)
+SUBPROGRAM int remember_stray(const struct config *settings, __u64 endpoint, __u64 source_high,
+			      __u64 source_low, int outcome)
 {
 	struct stray *stray;
 	__u32 at;

@@ -151,9 +151,8 @@ struct error_plan {
  * to the sender of the one that it quotes. `adjust_flags` beside BPF_F_ADJ_ROOM_FIXED_GSO: what makes
  * IPv6 of another family. Returns 0 or a negative error.
  */
-SUBPROGRAM int become_error(struct __sk_buff *skb, __u32 link_length,
-						  const struct error_plan *plan,
-						  __u64 adjust_flags)
+SUBPROGRAM int become_error(struct __sk_buff *skb, __u32 link_length, const struct error_plan *plan,
+			    __u64 adjust_flags)
 {
 	struct icmpv6_error *error;
 	__u32 key = 0, length;

@@ -108,8 +108,8 @@ static __always_inline int may_be_told(const __u8 *at, const __u8 *end)
  * unreachable" to its sender, from `gateway`. A code of "fragmentation needed" and its MTU also when it
  * may be fragmented: that is the sender's to do, as the program cannot. Returns 0 or a negative error.
  */
-SUBPROGRAM int become_unreachable4(struct __sk_buff *skb, __u32 link_length,
-							 __u32 gateway, __u32 code, __u32 mtu)
+SUBPROGRAM int become_unreachable4(struct __sk_buff *skb, __u32 link_length, __u32 gateway,
+				   __u32 code, __u32 mtu)
 {
 	__u32 key = 0, length = skb->len - link_length;
 	struct icmp_error *error = bpf_map_lookup_elem(&scratch, &key);

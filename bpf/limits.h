@@ -70,8 +70,8 @@ static __always_inline int take_place(struct source *place, __u64 key, __u64 now
  * What becomes of signalling from `key`: OUTCOME_IN_SIGNALLING or the limit that it exceeds. `key` as
  * in struct source; `packets` that the buffer stands for.
  */
-SUBPROGRAM int limit_signalling(const struct config *settings, __u64 key,
-						      __u32 prefix_shift, __u32 packets)
+SUBPROGRAM int limit_signalling(const struct config *settings, __u64 key, __u32 prefix_shift,
+				__u32 packets)
 {
 	__u64 now = bpf_ktime_get_coarse_ns(), prefix = key >> prefix_shift, cost;
 	__u32 at, share = SHARE_STRANGERS;

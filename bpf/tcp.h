@@ -43,9 +43,8 @@ static __always_inline int see_segment(const struct config *settings, const __u8
  * Arguments as of find_upper(). A first fragment that hides the ports, and a chain of headers that
  * nobody needs, are the usual ways around a filter (RFC 7112, RFC 9288).
  */
-SUBPROGRAM int see_behind_headers(struct __sk_buff *skb,
-							const struct config *settings, __u32 at,
-							__u32 end, __u32 protocol)
+SUBPROGRAM int see_behind_headers(struct __sk_buff *skb, const struct config *settings, __u32 at,
+				  __u32 end, __u32 protocol)
 {
 	__u8 start[TCP_FLAGS + 1] = {};
 	int unclear, upper;

@@ -162,7 +162,8 @@ static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_le
  * Ends a packet to nobody with `outcome`, or with its _TOLD when its sender was told: as often as can be
  * afforded, and about packets of which it may be said.
  */
-SUBPROGRAM int refuse(struct __sk_buff *skb, const struct config *settings, __u32 slot, int outcome)
+SUBPROGRAM int refuse(struct __sk_buff *skb, const struct config *settings, __u32 slot,
+		      int outcome)
 {
 	int of_tunnel = outcome != OUTCOME_OUT_UNDELEGATED;
 	struct error_plan plan = {

@@ -142,8 +142,8 @@ static __always_inline __u32 length_on_wire4(struct __sk_buff *skb, __u32 link_l
 }
 
 /* As refuse(), of an IPv4 packet about which an error may be sent. */
-SUBPROGRAM int refuse4(struct __sk_buff *skb, const struct config *settings,
-					     __u32 gateway, int outcome)
+SUBPROGRAM int refuse4(struct __sk_buff *skb, const struct config *settings, __u32 gateway,
+		       int outcome)
 {
 	__u32 code = outcome == OUTCOME_OUT_UNDELEGATED ? ICMP_CODE_NET :
 		     outcome == OUTCOME_OUT_DISABLED	? ICMP_CODE_PROHIBITED :
