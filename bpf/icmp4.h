@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What icmp.h does, for the IPv4 inside v4v6: the answer to a keepalive, and "fragmentation needed".
+ * What icmp.h does, for the IPv4 inside v4v6: the answer to a keepalive, and errors.
  * Whether to speak is decided elsewhere.
  */
 #ifndef SIXWAY_ICMP4_H
@@ -9,28 +9,33 @@
 #include "decap6.h"
 #include "icmp.h"
 
-#define PROTOCOL_ICMP 1
 #define ICMP_HEADER 8
 #define ICMP_TYPE_ECHO_REQUEST 8
 #define ICMP_TYPE_UNREACHABLE 3
+#define ICMP_CODE_NET 0
+#define ICMP_CODE_HOST 1
 #define ICMP_CODE_TOO_BIG 4
+#define ICMP_CODE_PROHIBITED 13
 #define INNER_TTL 64
+#define LOOPBACK_NET 127
 
 /* RFC 1812, 4.3.2.3: as much as fits into 576 octets. */
-#define TOO_BIG4_LENGTH 576
-#define TOO_BIG4_QUOTE (TOO_BIG4_LENGTH - IPV4_HEADER - ICMP_HEADER)
+#define ERROR4_LENGTH 576
+#define ERROR4_QUOTE (ERROR4_LENGTH - IPV4_HEADER - ICMP_HEADER)
 
-struct too_big4 {
+struct icmp_error {
 	struct iphdr ip;
 	__u8 type;
 	__u8 code;
 	__u16 checksum;
-	__be16 unused;
-	__be16 mtu;
-	__u8 quote[TOO_BIG4_QUOTE];
+	__be32 field;
+	__u8 quote[ERROR4_QUOTE];
+	__u32 beyond; /* as in struct icmpv6_error */
 };
-_Static_assert(sizeof(struct too_big4) == TOO_BIG4_LENGTH, "the error is as long as it may be");
-_Static_assert(sizeof(struct too_big4) <= sizeof(struct too_big), "the scratch memory holds either");
+_Static_assert(sizeof(struct icmp_error) == ERROR4_LENGTH + sizeof(__u32),
+	       "the error is as long as it may be");
+_Static_assert(sizeof(struct icmp_error) <= sizeof(struct icmpv6_error),
+	       "the scratch memory holds either");
 
 /* linux/icmp.h does not build for bpf. */
 struct icmp4 {
@@ -82,12 +87,15 @@ static __always_inline int answer_echo4(struct __sk_buff *skb, __u32 link_length
 }
 
 /* Whether an error may be sent about a packet (RFC 1122, 3.2.2): not about errors, nor about any
- * fragment but the first. `at` is its header, 20 octets of which can be read. */
+ * fragment but the first, nor to who is not one host. `at` is its header, 20 octets of which can be
+ * read. */
 static __always_inline int may_be_told(const __u8 *at, const __u8 *end)
 {
 	const struct iphdr *ip = (const struct iphdr *)at;
+	__u32 source = bpf_ntohl(ip->saddr);
 
-	if (ip->frag_off & bpf_htons(FRAGMENT_OFFSET))
+	if (ip->frag_off & bpf_htons(FRAGMENT_OFFSET) || is_multicast4(source) ||
+	    is_link_local4(source) || source >> 24 == 0 || source >> 24 == LOOPBACK_NET)
 		return 0;
 	if (ip->protocol != PROTOCOL_ICMP)
 		return 1;
@@ -96,47 +104,48 @@ static __always_inline int may_be_told(const __u8 *at, const __u8 *end)
 }
 
 /*
- * Replaces the packet, whose inner header is `link_length` octets into the buffer, by a "fragmentation
- * needed" to its sender, from `gateway`. Also when it may be fragmented: that is the sender's to do, as
- * the program cannot. Returns 0 or a negative error.
+ * Replaces the packet, whose inner header is `link_length` octets into the buffer, by a "destination
+ * unreachable" to its sender, from `gateway`. A code of "fragmentation needed" and its MTU also when it
+ * may be fragmented: that is the sender's to do, as the program cannot. Returns 0 or a negative error.
  */
-static __always_inline int become_too_big4(struct __sk_buff *skb, __u32 link_length, __u32 gateway,
-					   __u16 mtu)
+SUBPROGRAM int become_unreachable4(struct __sk_buff *skb, __u32 link_length, __u32 gateway,
+				   __u32 code, __u32 mtu)
 {
-	__u32 key = 0;
-	struct too_big4 *error = bpf_map_lookup_elem(&scratch, &key);
-	__s64 sum;
+	__u32 key = 0, length = skb->len - link_length;
+	struct icmp_error *error = bpf_map_lookup_elem(&scratch, &key);
 
-	if (!error || bpf_skb_load_bytes(skb, link_length, error->quote, TOO_BIG4_QUOTE))
+	if (!error || length < IPV4_HEADER)
+		return -1;
+	if (length > ERROR4_QUOTE)
+		length = ERROR4_QUOTE;
+	*(__u32 *)(error->quote + (length & ~3u)) = 0;
+	if (bpf_skb_load_bytes(skb, link_length, error->quote, length))
 		return -1;
 	__builtin_memset(&error->ip, 0, sizeof(error->ip));
+	error->type = ICMP_TYPE_UNREACHABLE;
+	error->code = code;
+	error->checksum = 0;
+	error->field = bpf_htonl(mtu);
+	error->checksum = checksum_of(&error->type, ICMP_HEADER + length);
+
+	length += IPV4_HEADER + ICMP_HEADER;
 	error->ip.version = 4;
 	error->ip.ihl = IPV4_HEADER / 4;
-	error->ip.tot_len = bpf_htons(TOO_BIG4_LENGTH);
+	error->ip.tot_len = bpf_htons(length);
 	error->ip.id = bpf_get_prandom_u32();
 	error->ip.ttl = INNER_TTL;
 	error->ip.protocol = PROTOCOL_ICMP;
 	error->ip.saddr = bpf_htonl(gateway);
 	error->ip.daddr = ((struct iphdr *)error->quote)->saddr;
 	error->ip.check = ipv4_checksum(&error->ip);
-	error->type = ICMP_TYPE_UNREACHABLE;
-	error->code = ICMP_CODE_TOO_BIG;
-	error->checksum = 0;
-	error->unused = 0;
-	error->mtu = bpf_htons(mtu);
-	/* In parts: older kernels add up 512 octets at a time. */
-	sum = bpf_csum_diff(0, 0, (__be32 *)&error->type, 512, 0);
-	sum = bpf_csum_diff(0, 0, (__be32 *)(&error->type + 512), TOO_BIG4_LENGTH - IPV4_HEADER - 512,
-			    sum);
-	error->checksum = ~fold(sum);
 
-	/* Down to a bare header and up again: why, says become_too_big(). */
-	if (bpf_skb_change_tail(skb, link_length + TOO_BIG4_LENGTH, 0) ||
-	    bpf_skb_adjust_room(skb, -(TOO_BIG4_LENGTH - IPV4_HEADER), BPF_ADJ_ROOM_MAC,
+	/* Down to a bare header and up again: why, says become_error(). */
+	if (bpf_skb_change_tail(skb, link_length + length, 0) ||
+	    bpf_skb_adjust_room(skb, -(__s32)(length - IPV4_HEADER), BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    bpf_skb_change_tail(skb, link_length + TOO_BIG4_LENGTH, 0))
+	    bpf_skb_change_tail(skb, link_length + length, 0))
 		return -1;
-	return bpf_skb_store_bytes(skb, link_length, error, TOO_BIG4_LENGTH, 0);
+	return bpf_skb_store_bytes(skb, link_length, error, length, 0);
 }
 
 #endif

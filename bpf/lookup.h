@@ -7,6 +7,7 @@
 #define SIXWAY_LOOKUP_H
 
 #include "maps.h"
+#include "subprogram.h"
 
 enum found {
 	FOUND_LINK, /* the address is in a tunnel's link */
@@ -47,6 +48,42 @@ static __always_inline enum found find_slot(const struct config *settings, __u64
 		return FOUND_DELEGATED;
 	}
 	return FOUND_OUTSIDE;
+}
+
+/* The high half of a tunnel's gateway: its link, found from its slot. 0: the slot is in no pool. */
+SUBPROGRAM __u64 gateway_of(const struct config *settings, __u32 slot)
+{
+	for (__u32 i = 0; i < MAX_POOLS; i++) {
+		__u32 key = i;
+		const struct pool *pool;
+		__u64 position;
+
+		if (!settings || i >= settings->pool_count)
+			break;
+		pool = bpf_map_lookup_elem(&pools, &key);
+		if (!pool || pool->kind != POOL_LINK || slot < pool->first_index)
+			continue;
+		position = (__u64)(slot - pool->first_index) << (64 - pool->position_length);
+		if (!(position >> (64 - pool->prefix_length)))
+			return pool->network | position;
+	}
+	return 0;
+}
+
+/* The slot of some link, for a gateway of no particular tunnel; 0 when there is no pool. */
+SUBPROGRAM __u32 first_slot(const struct config *settings)
+{
+	for (__u32 i = 0; i < MAX_POOLS; i++) {
+		__u32 key = i;
+		const struct pool *pool;
+
+		if (!settings || i >= settings->pool_count)
+			break;
+		pool = bpf_map_lookup_elem(&pools, &key);
+		if (pool && pool->kind == POOL_LINK)
+			return pool->first_index;
+	}
+	return 0;
 }
 
 /* Of an inner IPv4 address: its tunnel's slot and gateway, and whose it is. */

@@ -20,6 +20,7 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+#define PROTOCOL_ICMP 1
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define PROTOCOL_IPV6 41
@@ -41,6 +42,7 @@
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 #define IPV6_HEADER 40
+#define SMALLEST_MTU 1280 /* of IPv6, and so of tunnels */
 #define PORTS 4 /* where UDP and TCP say them: source, destination */
 /* Link layer, IPv4 with all options, UDP, IPv6, and an ICMPv6 header: all that we look at. */
 #define HEADERS_AT_MOST (14 + 60 + 8 + 40 + 8)
@@ -60,6 +62,7 @@ struct outer {
 	__u32 header_length; /* octets of IPv4 and UDP */
 	__u32 inner_room; /* octets that the outer headers leave for the inner packet */
 	__u8 type_of_service;
+	__u8 protocol; /* of any IPv4 packet to our address */
 };
 
 static __always_inline __u64 make_endpoint(__u32 address, __u16 port, enum encapsulation encapsulation)
@@ -113,6 +116,7 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 	__u16 fragment = bpf_ntohs(ip->frag_off) & FRAGMENT_MASK;
 	__u8 *payload = at + ip_length;
 	outer->type_of_service = ip->tos;
+	outer->protocol = ip->protocol;
 	outer->source = bpf_ntohl(ip->saddr);
 
 	if (ip->protocol == PROTOCOL_IPV6) {

@@ -11,8 +11,11 @@
 #include "lookup.h"
 #include "decap.h"
 #include "encap.h"
+#include "faults.h"
 #include "icmp.h"
 #include "limits.h"
+#include "relay.h"
+#include "tcp.h"
 #include "v4v6.h"
 #include "xdp.h"
 
@@ -51,18 +54,22 @@ static __always_inline void count_out(struct __sk_buff *skb, struct tunnel *tunn
 	tunnel->out_last_seen = now_ticks();
 }
 
-static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings)
+static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config *settings,
+				     struct subject *subject)
 {
-	__u32 link_length = settings->uplink_header_length, slot, other, length;
+	__u32 link_length = settings->uplink_header_length, slot, other, length, payload;
 	struct outer outer = {};
 	struct tunnel *tunnel;
 	__u64 high, low, to_high;
 	enum found found;
-	int result;
+	int result, seen = 0;
+	__u8 protocol;
 
 	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
 	if (result == OUTCOME_IN_SIGNALLING)
 		return limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
+	if (result == OUTCOME_IN_NOT_OURS && outer.protocol == PROTOCOL_ICMP)
+		return relay_error(skb, settings);
 	if (result != PARSED_IPV6)
 		return result;
 	result = check_inner_length(skb, &outer);
@@ -70,6 +77,7 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		return result;
 
 	high = high_half(&outer.inner->saddr);
+	low = low_half(&outer.inner->saddr);
 	to_high = high_half(&outer.inner->daddr);
 	if (is_link_local(high) || is_link_local(to_high))
 		return OUTCOME_IN_LINK_LOCAL;
@@ -78,22 +86,38 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 
 	found = find_slot(settings, high, &slot);
 	if (found == FOUND_OUTSIDE)
-		return OUTCOME_IN_OUTSIDE_POOLS;
+		return remember_stray(settings, outer.endpoint, high, low, OUTCOME_IN_OUTSIDE_POOLS);
 	if (found == FOUND_UNDELEGATED)
-		return OUTCOME_IN_UNDELEGATED;
+		return remember_stray(settings, outer.endpoint, high, low, OUTCOME_IN_UNDELEGATED);
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
-	if (!tunnel || tunnel->endpoint == 0)
+	if (!tunnel)
 		return OUTCOME_IN_DETACHED;
-	if (tunnel->endpoint != outer.endpoint)
-		return OUTCOME_IN_WRONG_ENDPOINT;
+	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
+	if (tunnel->flags & TUNNEL_DISABLED)
+		return OUTCOME_IN_DISABLED;
+	if (tunnel->endpoint != outer.endpoint) {
+		result = tunnel->endpoint ? OUTCOME_IN_WRONG_ENDPOINT : OUTCOME_IN_DETACHED;
+		return remember_stray(settings, outer.endpoint, high, low, result);
+	}
 	if (found == FOUND_LINK) {
-		result = client_address_fault(tunnel, low_half(&outer.inner->saddr),
-					      OUTCOME_IN_GATEWAY_SOURCE, OUTCOME_IN_WRONG_INTERFACE_ID);
+		result = client_address_fault(tunnel, low, OUTCOME_IN_GATEWAY_SOURCE,
+					      OUTCOME_IN_WRONG_INTERFACE_ID);
 		if (result)
 			return result;
 	}
 
+	payload = link_length + outer.header_length + IPV6_HEADER;
 	length = IPV6_HEADER + bpf_ntohs(outer.inner->payload_len);
+	protocol = outer.inner->nexthdr;
+	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_ICMPV6) {
+		seen = see_tcp(skb, settings, (__u8 *)outer.inner + IPV6_HEADER, payload,
+			       payload + length - IPV6_HEADER, protocol);
+		if (seen & (SEEN_CLOSED_PORT | SEEN_UNCLEAR) && !(tunnel->flags & TUNNEL_UNFILTERED))
+			return OUTCOME_IN_FILTERED;
+	}
+	if (tunnel->flags & TUNNEL_LIMITED && !afford_octets(slot, length, 0))
+		return OUTCOME_IN_RATE_LIMITED;
+
 	low = low_half(&outer.inner->daddr);
 	if (low == GATEWAY_INTERFACE_ID && find_slot(settings, to_high, &other) == FOUND_LINK &&
 	    other == slot) {
@@ -105,15 +129,19 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 		return OUTCOME_IN_ECHO_ANSWERED;
 	}
 	if (low == settings->local6_low && to_high == settings->local6_high &&
-	    carries_signalling(skb, link_length + outer.header_length + IPV6_HEADER,
-			       outer.inner->nexthdr, 0, settings->local_port)) {
+	    carries_signalling(skb, payload, protocol, 0, settings->local_port)) {
 		result = limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
 		if (result != OUTCOME_IN_SIGNALLING)
 			return result;
 	}
 
 	count_in(skb, tunnel, length);
-	return strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	result = strip_outer(skb, link_length, &outer, OUTCOME_IN_DECAPSULATED);
+	/* Without the outer headers: a checksum that was still to be filled in was theirs, or is this one. */
+	if (seen & SEEN_SYN && result == OUTCOME_IN_DECAPSULATED)
+		clamp_mss(skb, link_length + IPV6_HEADER,
+			  largest_packet(settings, tunnel->mtu) - IPV6_HEADER - TCP_HEADER);
+	return result;
 }
 
 /* The longest packet that this buffer will be on the wire: a super-packet goes out in segments, each
@@ -130,14 +158,61 @@ static __always_inline __u32 length_on_wire(struct __sk_buff *skb, __u32 link_le
 	return IPV6_HEADER + (tcp[TCP_DATA_OFFSET] >> 4) * 4 + skb->gso_size;
 }
 
-static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings)
+/*
+ * Ends a packet to nobody with `outcome`, or with its _TOLD when its sender was told: as often as can be
+ * afforded, and about packets of which it may be said.
+ */
+SUBPROGRAM int refuse(struct __sk_buff *skb, const struct config *settings, __u32 slot,
+		      int outcome)
+{
+	int of_tunnel = outcome != OUTCOME_OUT_UNDELEGATED;
+	struct error_plan plan = {
+		.type = ICMPV6_TYPE_UNREACHABLE,
+		.code = outcome == OUTCOME_OUT_DISABLED ? ICMPV6_CODE_PROHIBITED :
+			of_tunnel			? ICMPV6_CODE_ADDRESS_UNREACHABLE :
+							  ICMPV6_CODE_NO_ROUTE,
+	};
+
+	if (!settings)
+		return outcome;
+	plan.quote_at = settings->tunnel_header_length;
+	plan.quote_length = skb->len - plan.quote_at;
+	plan.source.high = settings->local6_high;
+	plan.source.low = settings->local6_low;
+	if (of_tunnel || (!plan.source.high && !plan.source.low)) {
+		plan.source.high = gateway_of(settings, of_tunnel ? slot : first_slot(settings));
+		plan.source.low = GATEWAY_INTERFACE_ID;
+	}
+	if (!plan.source.high || !may_be_told6(skb, plan.quote_at, plan.quote_length) ||
+	    !afford_error(settings))
+		return outcome;
+	return become_error(skb, plan.quote_at, &plan, 0) ? outcome : told(outcome);
+}
+
+SUBPROGRAM int report_too_big(struct __sk_buff *skb, const struct config *settings, __u32 slot,
+			      __u32 mtu)
+{
+	struct error_plan plan = { .field = mtu, .type = ICMPV6_TYPE_TOO_BIG };
+
+	if (!settings)
+		return OUTCOME_OUT_PUSH_FAILED;
+	plan.quote_at = settings->tunnel_header_length;
+	plan.quote_length = skb->len - plan.quote_at;
+	plan.source.high = gateway_of(settings, slot);
+	plan.source.low = GATEWAY_INTERFACE_ID;
+	return become_error(skb, plan.quote_at, &plan, 0) ? OUTCOME_OUT_PUSH_FAILED :
+							    OUTCOME_OUT_TOO_BIG;
+}
+
+static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *settings,
+				   struct subject *subject)
 {
 	__u32 link_length = settings->tunnel_header_length, slot, length, now;
 	struct ipv6hdr *inner;
 	struct tunnel *tunnel;
 	__u64 high, endpoint;
 	enum found found;
-	__u8 *at, second;
+	__u8 *at, second, protocol;
 	int result;
 
 	at = (__u8 *)(long)skb->data + link_length;
@@ -154,16 +229,20 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	if (at[0] >> 4 != 6 || is_multicast(high) || is_link_local(high))
 		return OUTCOME_OUT_NOT_UNICAST;
 	second = at[1];
+	protocol = inner->nexthdr;
 
 	found = find_slot(settings, high, &slot);
 	if (found == FOUND_OUTSIDE)
 		return OUTCOME_OUT_OUTSIDE_POOLS;
 	if (found == FOUND_UNDELEGATED)
-		return OUTCOME_OUT_UNDELEGATED;
+		return refuse(skb, settings, 0, OUTCOME_OUT_UNDELEGATED);
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
-	endpoint = tunnel ? tunnel->endpoint : 0;
-	if (!tunnel || endpoint == 0)
+	if (!tunnel)
 		return OUTCOME_OUT_DETACHED;
+	concern(subject, SUBJECT_TUNNEL, slot, tunnel->flags);
+	endpoint = tunnel->endpoint;
+	if ((tunnel->flags & (TUNNEL_ASSIGNED | TUNNEL_DISABLED)) != TUNNEL_ASSIGNED || endpoint == 0)
+		return refuse(skb, settings, slot, closed_as(tunnel->flags));
 	/* Refused here and not only by the client: one that routes the rest of its link back to us
 	 * would play the packet to and fro until its hop limit ends. */
 	if (found == FOUND_LINK) {
@@ -181,15 +260,21 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 		if (tunnel->last_too_big == now)
 			return OUTCOME_OUT_TOO_BIG_QUIET;
 		tunnel->last_too_big = now;
-		return become_too_big(skb, link_length, high, tunnel->mtu) ? OUTCOME_OUT_PUSH_FAILED :
-									    OUTCOME_OUT_TOO_BIG;
+		return report_too_big(skb, settings, slot, tunnel->mtu);
 	}
 
 	length = skb->len - link_length;
+	if (protocol == PROTOCOL_TCP && may_be_syn(at + IPV6_HEADER, (__u8 *)(long)skb->data_end))
+		clamp_mss(skb, link_length + IPV6_HEADER,
+			  largest_packet(settings, tunnel->mtu) - IPV6_HEADER - TCP_HEADER);
 	result = push_outer(skb, link_length, settings->local_address, settings->local_port, endpoint,
 			    second, OUTCOME_OUT_ENCAPSULATED);
-	if (result == OUTCOME_OUT_ENCAPSULATED)
-		count_out(skb, tunnel, length);
+	if (result != OUTCOME_OUT_ENCAPSULATED)
+		return result;
+	/* Not before: what is sent around comes again, and would pay twice. */
+	if (tunnel->flags & TUNNEL_LIMITED && !afford_octets(slot, length, 1))
+		return OUTCOME_OUT_RATE_LIMITED;
+	count_out(skb, tunnel, length);
 	return result;
 }
 
@@ -225,7 +310,7 @@ static __always_inline int send_ipv4(struct __sk_buff *skb, const struct config 
 
 /* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */
 static __always_inline int conclude(struct __sk_buff *skb, const struct config *settings, int outcome,
-				    __u32 length)
+				    __u32 length, const struct subject *subject)
 {
 	/* What is sent has its outer header, and leaves on that family's side. */
 	int is_ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
@@ -240,6 +325,7 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_IN_NOT_OURS:
 	case OUTCOME_IN_SIGNALLING:
 	case OUTCOME_IN_DECAPSULATED:
+	case OUTCOME_IN_ERROR_RELAYED:
 		return TC_ACT_OK;
 	case OUTCOME_IN_ECHO_ANSWERED:
 	case OUTCOME_OUT_ENCAPSULATED:
@@ -250,8 +336,13 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_OUT_SENT_AROUND:
 		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
+	case OUTCOME_OUT_UNDELEGATED_TOLD:
+	case OUTCOME_OUT_DISABLED_TOLD:
+	case OUTCOME_OUT_DETACHED_TOLD:
+		blame(subject, outcome);
 		return bpf_redirect(settings->tunnel_ifindex, BPF_F_INGRESS);
 	default:
+		blame(subject, outcome);
 		return TC_ACT_SHOT;
 	}
 }
@@ -262,6 +353,7 @@ int tunnel_ingress(struct __sk_buff *skb)
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
 	int outcome = OUTCOME_IN_NOT_OURS;
+	struct subject subject = {};
 
 	if (!settings)
 		return TC_ACT_OK;
@@ -270,11 +362,11 @@ int tunnel_ingress(struct __sk_buff *skb)
 	/* Of two uplinks each has its family; the other's link layer may be another. */
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		if (skb->ifindex == settings->uplink6_ifindex)
-			outcome = from_ipv6(skb, settings);
+			outcome = from_ipv6(skb, settings, &subject);
 	} else if (skb->ifindex == settings->uplink_ifindex) {
-		outcome = from_ipv4(skb, settings);
+		outcome = from_ipv4(skb, settings, &subject);
 	}
-	return conclude(skb, settings, outcome, length);
+	return conclude(skb, settings, outcome, length, &subject);
 }
 
 SEC("tc")
@@ -282,13 +374,14 @@ int tunnel_egress(struct __sk_buff *skb)
 {
 	const struct config *settings = settings_of_this_host();
 	__u32 length = skb->len;
+	struct subject subject = {};
 	int outcome;
 
 	if (!settings)
 		return TC_ACT_SHOT;
-	outcome = skb->protocol == bpf_htons(ETH_P_IP) ? to_ipv6(skb, settings) :
-							  to_ipv4(skb, settings);
-	return conclude(skb, settings, outcome, length);
+	outcome = skb->protocol == bpf_htons(ETH_P_IP) ? to_ipv6(skb, settings, &subject) :
+							  to_ipv4(skb, settings, &subject);
+	return conclude(skb, settings, outcome, length, &subject);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -318,7 +318,8 @@ export class Dataplane {
     const before = readTunnel(tunnels, at);
     const word = at / 8;
     const rest = before.interfaceId !== interfaceId || before.mtu !== mtu || before.flags !== flags;
-    const unheard = flags !== 0 && before.endpoint !== endpoint && before.inLastSeen !== 0;
+    const unheard =
+      attachment.silentUntilHeard && before.endpoint !== endpoint && before.inLastSeen !== 0;
 
     // Nothing may pass by a record that is half the old and half the new one.
     if (rest || unheard || options.resetCounters) Atomics.store(words, word, 0n);

@@ -23,6 +23,7 @@ import {
   POOL_LINK,
   type PoolLayout,
   TICK_SHIFT,
+  TUNNEL_ASSIGNED,
   TUNNEL_SILENT_UNTIL_HEARD,
   type TunnelLayout,
 } from './layout.gen.ts';
@@ -58,7 +59,7 @@ export function recordOf(
     endpoint: endpointValue(encapsulation, client),
     interfaceId,
     mtu,
-    flags: silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0,
+    flags: TUNNEL_ASSIGNED | (silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0),
   };
 }
 

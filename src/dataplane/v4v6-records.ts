@@ -3,7 +3,12 @@
 
 import { randomBytes } from 'node:crypto';
 import type { AttachmentV4v6, TunnelCounters } from './contract.ts';
-import { readTunnelV4v6, TUNNEL_V4V6_OFFSET, TUNNEL_V4V6_SIZE } from './layout.gen.ts';
+import {
+  readTunnelV4v6,
+  TUNNEL_ASSIGNED,
+  TUNNEL_V4V6_OFFSET,
+  TUNNEL_V4V6_SIZE,
+} from './layout.gen.ts';
 import { mapInfo, mapMemory } from './native.ts';
 import { checkMtu, countersOf } from './records.ts';
 
@@ -39,6 +44,7 @@ export class V4v6Records {
     const { client, mtu = 0 } = attachment;
     const at = this.#at(slot);
     const { clientHigh, inPackets } = TUNNEL_V4V6_OFFSET;
+    this.#view.setUint8(at + TUNNEL_V4V6_OFFSET.flags, TUNNEL_ASSIGNED);
     if (this.attachment(slot)?.client !== client || options.resetCounters) {
       Atomics.store(this.#versions, at / 4, 0);
       if (options.resetCounters)

@@ -6,7 +6,17 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import type { Attachment } from '../../src/dataplane/dataplane.ts';
 import { testRun } from '../../src/dataplane/native.ts';
-import { ATTACHMENT, DELEGATED, DROP, ELSEWHERE, INSIDE, SEND, SLOT, setUpBench } from './bench.ts';
+import {
+  ATTACHMENT,
+  DELEGATED,
+  DROP,
+  ELSEWHERE,
+  GATEWAY,
+  INSIDE,
+  SEND,
+  SLOT,
+  setUpBench,
+} from './bench.ts';
 import {
   bytes,
   checksum,
@@ -85,19 +95,7 @@ describe('packets to a tunnel get their outer headers', () => {
   });
 });
 
-describe('packets that nobody is there for are dropped', () => {
-  test('to the link of a tunnel that is not attached', () =>
-    void expectOutcome('out_detached', DROP, ethernet('ipv6', packetTo('2001:db8:1000:9::2'))));
-  test('to a tunnel that was removed', () => {
-    bench.plane.remove(SLOT);
-    expectOutcome('out_detached', DROP, toLink);
-  });
-  test('to a prefix delegated to nobody', () =>
-    void expectOutcome(
-      'out_undelegated',
-      DROP,
-      ethernet('ipv6', packetTo('2001:db8:2000:400::1')),
-    ));
+describe('packets that are to nobody at all are dropped', () => {
   test('to an address outside the pools', () =>
     void expectOutcome('out_outside_pools', DROP, ethernet('ipv6', packetTo('2001:db8:9::1'))));
   test('to the server’s own end of a link', () =>
@@ -175,6 +173,13 @@ describe('packets larger than the tunnel’s MTU', () => {
     assert.equal(expected.length, 1280);
     assert.deepEqual(out.slice(14), expected);
     assert.notEqual(checksum(out.slice(54)), 0xffff);
+  });
+  test('come from the tunnel’s own gateway when they are to its delegated prefix', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
+    const delegated = packetTo(DELEGATED, 0, filler(1301 - 40));
+    const out = expectOutcome('out_too_big', SEND, ethernet('ipv6', delegated));
+    const message = bytes([2, 0, 0, 0, 0, 0, 0x05, 0x14], delegated.slice(0, 1232));
+    assert.deepEqual(out.slice(14), icmpv6({ from: GATEWAY, to: ELSEWHERE }, message));
   });
   test('become one only once in a tick', async () => {
     await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));

@@ -56,20 +56,34 @@ export function udp(
   );
 }
 
-/** A TCP segment without options; the checksum is 0. */
+/** A TCP segment; the checksum is 0. */
 export function tcp(
-  fields: { from: number; to: number; flags: number },
-  payload = new Uint8Array(),
+  fields: { from: number; to: number; flags: number; options?: number[] },
+  payload: Uint8Array = new Uint8Array(),
 ): Uint8Array {
-  const { from, to, flags } = fields;
+  const { from, to, flags, options = [] } = fields;
   return bytes(
     word(from),
     word(to),
     new Array(8).fill(0),
-    [0x50, flags],
+    [0x50 + (options.length / 4) * 16, flags],
     new Array(6).fill(0),
+    options,
     payload,
   );
+}
+
+/** The same segment with its checksum filled in, for addresses of either family. */
+export function withTcpChecksum(
+  { from, to }: { from: string; to: string },
+  segment: Uint8Array,
+): Uint8Array {
+  const address = from.includes(':') ? address6 : address4;
+  const pseudo = bytes(address(from), address(to), [0, 6], word(segment.length));
+  const filled = Uint8Array.from(segment);
+  filled.set([0, 0], 16);
+  filled.set(word(checksum(bytes(pseudo, filled))), 16);
+  return filled;
 }
 
 export interface Ipv6Fields {

@@ -154,6 +154,37 @@ describe('a delegated prefix', () => {
   });
 });
 
+describe('an address in the pools that is nobody’s', () => {
+  const nobody = '2001:db8:1000:9::2';
+  test('is known to be so by who pings it', async () => {
+    const { stdout } = await internet.web.try('ping', ['-c', '1', '-W', '2', nobody]);
+    assert.match(stdout, /From 2001:db8:1000::1.*No route/);
+  });
+  test('is so at once for who connects to it, over the net or from the broker itself', async () => {
+    for (const host of [internet.web, internet.broker]) {
+      const { stderr } = await host.try(NODE, [ENDS, 'source', nobody, '5001', '1']);
+      assert.match(stderr, /ENETUNREACH/);
+    }
+  });
+});
+
+describe('a client that the IPv4 internet cannot reach', () => {
+  const missing = 'route add unreachable 198.18.1.2';
+  before(() => internet.backbone.ip(missing));
+  after(() => internet.backbone.ip(missing.replace('add', 'delete')));
+
+  test('is known to be so by who pings it, from its gateway', async () => {
+    const { stdout } = await internet.web.try('ping', ['-c', '1', '-W', '2', OFFICE_INSIDE]);
+    assert.match(stdout, /From 2001:db8:1000:6::1.*Address unreachable/);
+  });
+  test('is so at once for who connects to it, over the net or from the broker itself', async () => {
+    for (const host of [internet.web, internet.broker]) {
+      const { stderr } = await host.try(NODE, [ENDS, 'source', OFFICE_LAN, '5001', '1']);
+      assert.match(stderr, /EHOSTUNREACH/);
+    }
+  });
+});
+
 describe('the broker’s data plane', () => {
   test('is replaced under traffic without losing a packet', async () => {
     const pinging = internet.web.run('ping', ['-q', '-c', '1500', '-i', '0.002', HOME_INSIDE]);

@@ -378,11 +378,6 @@ describe('packets to a v4v6 tunnel', () => {
     assert.equal(is.outBytes - was.outBytes, 84n);
     assert.ok(Math.abs(Date.now() - (is.outLastSeenMs ?? 0)) < 1000);
   });
-  test('are dropped when nobody is there', () => {
-    dropped('out_detached', packetTo('10.64.0.26'));
-    egress.plane.removeV4v6(SLOT);
-    dropped('out_detached', packetTo(INSIDE));
-  });
   test('are dropped outside the pools', () => dropped('out_outside_pools', packetTo('10.64.1.2')));
   test('are dropped when they are the gateway’s or nobody’s', () => {
     dropped('out_to_gateway', packetTo(GATEWAY));

@@ -113,9 +113,9 @@ test('a client that vanished loses its endpoint, not its prefix, and comes back 
     async () => (await stateOf('alice')) === 'detached',
     SILENCE_MS,
   );
-  const before = await packets('out_detached');
+  const before = await packets('out_detached_told');
   assert.equal(await ping(net.web, first.address), 0);
-  assert.ok((await packets('out_detached')) > before, 'nothing leaves for who is gone');
+  assert.ok((await packets('out_detached_told')) > before, 'nothing leaves for who is gone');
 
   const again = login();
   const second = await tunnelUp(again);
