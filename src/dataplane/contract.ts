@@ -2,30 +2,53 @@
 // lead, what was counted. Types, and the values that hold when nothing is said.
 
 import type { Ipv4Address, Ipv4Endpoint, Ipv4Prefix, Ipv6Address, Ipv6Prefix } from '../address.ts';
-import type { OutcomeName } from './layout.gen.ts';
+import type { FaultName, OutcomeName } from './layout.gen.ts';
 
 /** How a tunnel's packets travel over IPv4: in UDP (RFC 5572, 4.5.2) or as protocol 41 (RFC 4213). */
 export type Encapsulation = 'v6udpv4' | 'v6v4';
 
+/** Bits a second of inner packets, from (in) and to (out) the client; 0: no limit. */
+export interface RateLimits {
+  readonly inBitsPerSecond: number;
+  readonly outBitsPerSecond: number;
+}
+
+/** What a tunnel may do, whatever it carries. */
+export interface Permissions {
+  /** Absent: no limit. */
+  readonly rates?: RateLimits;
+  /** May connect to the filtered ports. */
+  readonly unfiltered?: boolean;
+}
+
+/**
+ * Of a slot without a client: nobody's; a tunnel's whose client is not there; one's that an
+ * administrator has closed.
+ */
+export type Standing = 'vacant' | 'down' | 'disabled';
+
 /** Where a tunnel's client is, and what it may use there. */
-export interface Attachment {
+export interface Attachment extends Permissions {
   readonly encapsulation: Encapsulation;
   /** `port` is 0 for v6v4. */
   readonly client: Ipv4Endpoint;
   /** The low 64 bits that the client's address in its link must have; 0n: any but the gateway's. */
   readonly interfaceId: bigint;
-  /** The largest inner packet sent to this client, in octets; 0: the device's MTU. */
+  /** The largest inner packet, either way, in octets; 0: {@link AttachOptions.mtu}. */
   readonly mtu: number;
   /** Send nothing before the first valid packet from `client`: for endpoints nobody has proved. */
   readonly silentUntilHeard?: boolean;
 }
 
 /** Where the client of a tunnel for IPv4 over IPv6 (RFC 2473) is. */
-export interface AttachmentV4v6 {
+export interface AttachmentV4v6 extends Permissions {
   readonly client: Ipv6Address;
-  /** The largest inner packet sent to this client, in octets; absent or 0: what the device carries. */
+  /** The largest inner packet, either way, in octets; absent or 0: what the device carries. */
   readonly mtu?: number;
 }
+
+/** What a slot of v4v6 tunnels is to say. */
+export type DesiredV4v6 = AttachmentV4v6 | Standing;
 
 /** Where a pool's positions lead: links to slots of tunnels, delegations to indices of owners. */
 export interface PoolMapping {
@@ -61,12 +84,32 @@ export interface TunnelCounters {
   outLastSeenMs?: number;
 }
 
-/** All that the maps should say. */
+/** What was dropped of a tunnel's packets since its counters were last reset. */
+export interface TunnelFaults {
+  readonly packets: Readonly<Record<FaultName, number>>;
+  /** Unix milliseconds, to about 0.2 s; absent: nothing was dropped. */
+  readonly last?: { readonly outcome: OutcomeName; readonly atMs: number };
+}
+
+/** The last packet from an endpoint that led to no tunnel of that endpoint. */
+export interface Stray {
+  /** Inner. */
+  readonly source: Ipv6Address;
+  readonly outcome: OutcomeName;
+  readonly atMs: number;
+  /** Of this endpoint lately; 65,535 at most. */
+  readonly packets: number;
+}
+
+/** All that the maps should say. Slots that are not mentioned are vacant. */
 export interface DesiredState {
   pools: readonly AnyPoolMapping[];
-  tunnels: Iterable<{ slot: number; attachment: Attachment }>;
+  tunnels: Iterable<
+    | { readonly slot: number; readonly attachment: Attachment }
+    | { readonly slot: number; readonly standing: Standing }
+  >;
   owners: Iterable<{ index: number; slot: number }>;
-  v4v6?: Iterable<{ readonly slot: number } & AttachmentV4v6>;
+  v4v6?: Iterable<{ readonly slot: number } & (AttachmentV4v6 | { readonly standing: Standing })>;
 }
 
 export interface Capacity {

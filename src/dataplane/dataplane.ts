@@ -21,8 +21,12 @@ import {
   type PoolMapping,
   type ProgramSettings,
   SIGNALLING_LIMITS,
+  type Standing,
+  type Stray,
   type TunnelCounters,
+  type TunnelFaults,
 } from './contract.ts';
+import { DesiredMaps } from './desired.ts';
 import {
   CONFIG_SIZE,
   type ConfigLayout,
@@ -38,9 +42,8 @@ import {
   readConfig,
   readOutcomeCount,
   readPool,
-  readTunnel,
-  TUNNEL_OFFSET,
-  TUNNEL_SIZE,
+  readStray,
+  STRAY_SIZE,
   writeConfig,
   writePool,
 } from './layout.gen.ts';
@@ -78,16 +81,18 @@ import {
   removePins,
 } from './pinned-maps.ts';
 import {
-  attachmentOf,
   checkPools,
   costsOf,
-  countersOf,
+  endpointValue,
+  monotonicNowMs,
   poolLayoutOf,
   poolMappingOf,
-  recordOf,
   SMALLEST_MTU,
   samePool,
+  strayOf,
+  strayPlace,
 } from './records.ts';
+import { TunnelRecords } from './tunnel-records.ts';
 import { syncTunnelRoutes, type TunnelRoutesOptions } from './tunnel-routes.ts';
 import { V4v6Records } from './v4v6-records.ts';
 
@@ -116,10 +121,7 @@ const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
 export type ProgramName = 'tunnel_ingress' | 'tunnel_egress' | 'tunnel_strip' | 'tunnel_forward';
 
 interface SharedMemory {
-  /** Of every tunnel's record, endpoints and all. */
-  readonly tunnels: DataView<ArrayBuffer>;
-  /** The same octets, for stores and loads of 64 bits that are never torn. */
-  readonly words: BigUint64Array<ArrayBuffer>;
+  readonly tunnels: TunnelRecords;
   readonly owners: Uint32Array<ArrayBuffer>;
   readonly v4v6: V4v6Records;
   unmap(): void;
@@ -312,49 +314,50 @@ export class Dataplane {
    * at a changed endpoint.
    */
   put(slot: number, attachment: Attachment, options: { resetCounters?: boolean } = {}): void {
-    const { words, tunnels } = this.#shared();
-    const at = this.#recordAt(slot);
-    const { endpoint, interfaceId, mtu, flags } = recordOf(attachment);
-    const before = readTunnel(tunnels, at);
-    const word = at / 8;
-    const rest = before.interfaceId !== interfaceId || before.mtu !== mtu || before.flags !== flags;
-    const unheard =
-      attachment.silentUntilHeard && before.endpoint !== endpoint && before.inLastSeen !== 0;
-
-    // Nothing may pass by a record that is half the old and half the new one.
-    if (rest || unheard || options.resetCounters) Atomics.store(words, word, 0n);
-    if (options.resetCounters) {
-      words.fill(0n, word + 1, word + TUNNEL_SIZE / 8);
-    } else if (unheard) {
-      tunnels.setUint32(at + TUNNEL_OFFSET.inLastSeen, 0);
-    }
-    words[word + TUNNEL_OFFSET.interfaceId / 8] = interfaceId;
-    new Uint16Array(tunnels.buffer, at + TUNNEL_OFFSET.mtu, 1)[0] = mtu;
-    new Uint16Array(tunnels.buffer, at + TUNNEL_OFFSET.flags, 1)[0] = flags;
-    Atomics.store(words, word, endpoint);
+    this.#shared().tunnels.put(slot, attachment, options);
   }
 
-  /** Detaches: nothing in, nothing out. The counters stay. */
-  remove(slot: number): void {
-    Atomics.store(this.#shared().words, this.#recordAt(slot) / 8, 0n);
+  /** Detaches: nothing in, nothing out. The counters stay unless `resetCounters`. */
+  remove(
+    slot: number,
+    standing: Standing = 'vacant',
+    options: { resetCounters?: boolean } = {},
+  ): void {
+    this.#shared().tunnels.remove(slot, standing, options);
   }
 
   /** Says whose the delegated prefix at an owner index is; undefined: nobody's. */
   setOwner(index: number, slot: number | undefined): void {
     if (!Number.isInteger(index) || index < 0 || index >= this.capacity.owners)
       throw new RangeError(`Owner index ${index} is outside 0 … ${this.capacity.owners - 1}`);
-    if (slot !== undefined) this.#recordAt(slot);
-    Atomics.store(this.#shared().owners, index, slot === undefined ? 0 : slot + 1);
+    const { tunnels, owners } = this.#shared();
+    if (slot !== undefined) tunnels.check(slot);
+    Atomics.store(owners, index, slot === undefined ? 0 : slot + 1);
   }
 
-  /** undefined: detached. */
+  /** undefined: detached; then {@link standing} says why. */
   attachment(slot: number): Attachment | undefined {
-    return attachmentOf(readTunnel(this.#shared().tunnels, this.#recordAt(slot)));
+    return this.#shared().tunnels.attachment(slot);
+  }
+
+  standing(slot: number): Standing | 'attached' {
+    return this.#shared().tunnels.standing(slot);
   }
 
   counters(slot: number): TunnelCounters {
-    const record = readTunnel(this.#shared().tunnels, this.#recordAt(slot));
-    return countersOf(record, Date.now(), Number(process.hrtime.bigint()) / 1e6);
+    return this.#shared().tunnels.counters(slot);
+  }
+
+  faults(slot: number): TunnelFaults {
+    return this.#shared().tunnels.faults(slot);
+  }
+
+  /** The last packet from there that led to no tunnel of that endpoint, unless forgotten since. */
+  stray(at: Pick<Attachment, 'encapsulation' | 'client'>): Stray | undefined {
+    const endpoint = endpointValue(at.encapsulation, at.client);
+    const place = strayPlace(endpoint, this.#config.hashMultiplier);
+    const stray = readStray(readElement(this.#maps.strays, place, STRAY_SIZE), 0);
+    return strayOf(stray, endpoint, Date.now(), monotonicNowMs());
   }
 
   /** Attaches or moves a tunnel for IPv4 over IPv6; v4v6 slots are counted apart. Counters stay. */
@@ -366,8 +369,16 @@ export class Dataplane {
     this.#shared().v4v6.put(slot, attachment, options);
   }
 
-  removeV4v6(slot: number): void {
-    this.#shared().v4v6.remove(slot);
+  removeV4v6(
+    slot: number,
+    standing: Standing = 'vacant',
+    options: { resetCounters?: boolean } = {},
+  ): void {
+    this.#shared().v4v6.remove(slot, standing, options);
+  }
+
+  standingV4v6(slot: number): Standing | 'attached' {
+    return this.#shared().v4v6.standing(slot);
   }
 
   /** undefined: detached. */
@@ -377,6 +388,10 @@ export class Dataplane {
 
   countersV4v6(slot: number): TunnelCounters {
     return this.#shared().v4v6.counters(slot);
+  }
+
+  faultsV4v6(slot: number): TunnelFaults {
+    return this.#shared().v4v6.faults(slot);
   }
 
   /** Every outcome, also those that never happened, in the order of layout.h. */
@@ -394,54 +409,33 @@ export class Dataplane {
     });
   }
 
+  /** Empty, to be filled for {@link reconcile}. */
+  desire(): DesiredMaps {
+    const { v4v6 } = this.#shared();
+    return new DesiredMaps(this.capacity, (slot, tunnel) => v4v6.check(slot, tunnel));
+  }
+
   /**
    * Makes the maps say what is desired, by the fewest writes: what is right already is not touched.
-   * Counts tunnels of every kind; throws RangeError, having changed nothing but perhaps pools, when anything
+   * Counts tunnels of every kind that have or had a client; throws RangeError, having changed nothing but perhaps pools, when anything
    * desired is impossible.
    */
-  reconcile(desired: DesiredState): { put: number; removed: number; kept: number } {
-    const wanted = new Map<number, Attachment>();
-    for (const { slot, attachment } of desired.tunnels) {
-      this.#recordAt(slot);
-      recordOf(attachment);
-      wanted.set(slot, attachment);
-    }
-    const owners = new Uint32Array(this.capacity.owners);
-    for (const { index, slot } of desired.owners) {
-      if (index >= owners.length) throw new RangeError(`Owner index ${index} is out of range`);
-      this.#recordAt(slot);
-      owners[index] = slot + 1;
-    }
+  reconcile(
+    state: DesiredState | { readonly pools: DesiredState['pools']; readonly desired: DesiredMaps },
+  ): { put: number; removed: number; kept: number } {
+    const desired = 'desired' in state ? state.desired : this.desire();
+    if (!('desired' in state)) desired.addAll(state);
+    const { tunnels, owners, v4v6 } = this.#shared();
 
-    const { words, tunnels, owners: owned, v4v6 } = this.#shared();
-    const wantedV4v6 = new Map<number, AttachmentV4v6>();
-    for (const { slot, ...attachment } of desired.v4v6 ?? []) {
-      v4v6.check(slot, attachment);
-      wantedV4v6.set(slot, attachment);
-    }
-
-    this.setPools(desired.pools);
-    const result = v4v6.reconcile(wantedV4v6);
-    for (let slot = 0; slot < this.capacity.tunnels; slot++) {
-      if (words[(slot * TUNNEL_SIZE) / 8] === 0n || wanted.has(slot)) continue;
-      this.remove(slot);
-      result.removed++;
-    }
+    this.setPools(state.pools);
+    const result = v4v6.reconcile(desired.v4v6);
+    result.removed += tunnels.takeOut(desired.tunnels).removed;
     // Prefixes leave their old owners before anybody new is let in.
     for (let index = 0; index < owners.length; index++)
-      if (owned[index] !== owners[index]) Atomics.store(owned, index, owners[index] ?? 0);
-    for (const [slot, attachment] of wanted) {
-      const present = readTunnel(tunnels, slot * TUNNEL_SIZE);
-      const { endpoint, interfaceId, mtu, flags } = recordOf(attachment);
-      const same =
-        present.endpoint === endpoint &&
-        present.interfaceId === interfaceId &&
-        present.mtu === mtu &&
-        present.flags === flags;
-      if (!same) this.put(slot, attachment);
-      result[same ? 'kept' : 'put']++;
-    }
-    return result;
+      if (owners[index] !== desired.owners[index])
+        Atomics.store(owners, index, desired.owners[index]!);
+    const { put, kept } = tunnels.letIn(desired.tunnels);
+    return { put: result.put + put, removed: result.removed, kept: result.kept + kept };
   }
 
   /** Lets go. Pins stay, and traffic flows on. The instance is of no use afterwards; closing twice is fine. */
@@ -456,13 +450,6 @@ export class Dataplane {
   #shared(): SharedMemory {
     if (!this.#memory) throw new Error('This data plane has been closed');
     return this.#memory;
-  }
-
-  /** Where the record of `slot` begins, in octets. */
-  #recordAt(slot: number): number {
-    if (!Number.isInteger(slot) || slot < 0 || slot >= this.capacity.tunnels)
-      throw new RangeError(`Slot ${slot} is outside 0 … ${this.capacity.tunnels - 1}`);
-    return slot * TUNNEL_SIZE;
   }
 
   #writeConfig(config: ConfigLayout): void {
@@ -576,12 +563,11 @@ function requireUplink(name: string): InterfaceState {
 }
 
 function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
-  const tunnels = mapMemory(maps.tunnels, capacity.tunnels * TUNNEL_SIZE);
+  const tunnels = new TunnelRecords(maps);
   const owners = mapMemory(maps.owners, capacity.owners * OWNER_SIZE);
-  const v4v6 = new V4v6Records(maps.tunnels_v4v6);
+  const v4v6 = new V4v6Records(maps);
   return {
-    tunnels: new DataView(tunnels.buffer),
-    words: new BigUint64Array(tunnels.buffer),
+    tunnels,
     owners: new Uint32Array(owners.buffer),
     v4v6,
     unmap() {

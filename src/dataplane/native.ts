@@ -106,6 +106,18 @@ export function readMapElement(fd: number, key: number, value: Uint8Array): void
   checked(libraries().bpf.lookupElement(fd, Uint32Array.of(key), value), 'Reading a map');
 }
 
+/** The same for a hash; false: there is no such key. */
+export function findMapElement(fd: number, key: number, value: Uint8Array): boolean {
+  const result = libraries().bpf.lookupElement(fd, Uint32Array.of(key), value);
+  return result !== -constants.errno.ENOENT && checked(result, 'Reading a map') === 0;
+}
+
+/** Nothing happens when there is no such key. */
+export function deleteMapElement(fd: number, key: number): void {
+  const result = libraries().bpf.deleteElement(fd, Uint32Array.of(key));
+  if (result !== -constants.errno.ENOENT) checked(result, 'Deleting from a map');
+}
+
 export function possibleCpuCount(): number {
   return checked(libraries().bpf.possibleCpus(), 'Counting CPUs');
 }
@@ -360,6 +372,7 @@ function bind() {
     objInfo: f('int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)'),
     updateElement: f('int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)'),
     lookupElement: f('int bpf_map_lookup_elem(int fd, void *key, void *value)'),
+    deleteElement: f('int bpf_map_delete_elem(int fd, void *key)'),
     linkCreate: f('int bpf_link_create(int program, int target, int type, void *options)'),
     linkUpdate: f('int bpf_link_update(int link, int program, const void *options)'),
     testRun: f('int bpf_prog_test_run_opts(int program, _Inout_ sixway_test_run_opts *options)'),

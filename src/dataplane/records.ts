@@ -7,7 +7,11 @@ import type {
   Attachment,
   Capacity,
   Encapsulation,
+  Permissions,
+  RateLimits,
   SignallingLimits,
+  Standing,
+  Stray,
   TunnelCounters,
 } from './contract.ts';
 import {
@@ -18,13 +22,19 @@ import {
   ENDPOINT_PORT_SHIFT,
   GATEWAY_INTERFACE_ID,
   MAX_POOLS,
+  OUTCOME_NAMES,
   POOL_DELEGATION,
   POOL_IPV4_LINK,
   POOL_LINK,
   type PoolLayout,
+  STRAYS_BITS,
+  type StrayLayout,
   TICK_SHIFT,
   TUNNEL_ASSIGNED,
+  TUNNEL_DISABLED,
+  TUNNEL_LIMITED,
   TUNNEL_SILENT_UNTIL_HEARD,
+  TUNNEL_UNFILTERED,
   type TunnelLayout,
 } from './layout.gen.ts';
 
@@ -45,11 +55,38 @@ export function endpointValue(
   );
 }
 
-/** The part of a record that user space decides. Throws RangeError when it cannot be true. */
-export function recordOf(
-  attachment: Attachment,
-): Pick<TunnelLayout, 'endpoint' | 'interfaceId' | 'mtu' | 'flags'> {
-  const { encapsulation, client, interfaceId, mtu, silentUntilHeard } = attachment;
+/** The part of a record that user space decides, and the entry of `rates` that goes with it. */
+export interface Decided extends Pick<TunnelLayout, 'endpoint' | 'interfaceId' | 'mtu' | 'flags'> {
+  /** There if and only if the flags say TUNNEL_LIMITED. */
+  readonly rates?: RateLimits;
+}
+
+/** Flags of a slot without a client. */
+export const STANDING_FLAGS: Readonly<Record<Standing, number>> = {
+  vacant: 0,
+  down: TUNNEL_ASSIGNED,
+  disabled: TUNNEL_ASSIGNED | TUNNEL_DISABLED,
+};
+
+/** The inverse, of any flags. */
+export function standingOf(flags: number): Standing {
+  if ((flags & TUNNEL_ASSIGNED) === 0) return 'vacant';
+  return flags & TUNNEL_DISABLED ? 'disabled' : 'down';
+}
+
+/** Throws RangeError for what no record may say. */
+export function permissionFlags({ rates, unfiltered }: Permissions): number {
+  if (rates) checkRates(rates);
+  return (isLimited(rates) ? TUNNEL_LIMITED : 0) | (unfiltered ? TUNNEL_UNFILTERED : 0);
+}
+
+export function isLimited(rates: RateLimits | undefined): rates is RateLimits {
+  return rates !== undefined && (rates.inBitsPerSecond !== 0 || rates.outBitsPerSecond !== 0);
+}
+
+/** Throws RangeError when it cannot be true. */
+export function recordOf(attachment: Attachment): Decided {
+  const { encapsulation, client, interfaceId, mtu, silentUntilHeard, rates } = attachment;
   if ((encapsulation === 'v6v4') !== (client.port === 0))
     throw new RangeError(`Port ${client.port} does not go with ${encapsulation}`);
   checkMtu(mtu);
@@ -59,7 +96,11 @@ export function recordOf(
     endpoint: endpointValue(encapsulation, client),
     interfaceId,
     mtu,
-    flags: TUNNEL_ASSIGNED | (silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0),
+    flags:
+      TUNNEL_ASSIGNED |
+      (silentUntilHeard ? TUNNEL_SILENT_UNTIL_HEARD : 0) |
+      permissionFlags(attachment),
+    ...(isLimited(rates) && { rates }),
   };
 }
 
@@ -69,8 +110,29 @@ export function checkMtu(mtu: number): void {
     throw new RangeError(`A tunnel's MTU is 0 or ${SMALLEST_MTU} … ${LARGEST_MTU}, not ${mtu}`);
 }
 
-/** undefined: detached. */
-export function attachmentOf(record: TunnelLayout): Attachment | undefined {
+/** What a cost can say: it is for 1024 octets, in ns and 32 bits. */
+export const LOWEST_RATE = 8000;
+export const HIGHEST_RATE = 1e12;
+const COST_OCTETS = 1024;
+
+function checkRates({ inBitsPerSecond, outBitsPerSecond }: RateLimits): void {
+  for (const rate of [inBitsPerSecond, outBitsPerSecond])
+    if (rate !== 0 && !(rate >= LOWEST_RATE && rate <= HIGHEST_RATE))
+      throw new RangeError(
+        `A tunnel's rate is 0 or ${LOWEST_RATE} … ${HIGHEST_RATE} bit/s, not ${rate}`,
+      );
+}
+
+/** A cost of struct tunnel_rate; and, given a cost, the rate, as closely as the cost says it. */
+export function costOfRate(bitsPerSecond: number): number {
+  return bitsPerSecond === 0 ? 0 : Math.round((COST_OCTETS * 8 * 1e9) / bitsPerSecond);
+}
+
+/** undefined: detached. `rates`: what the map of that name says. */
+export function attachmentOf(
+  record: TunnelLayout,
+  rates: RateLimits | undefined,
+): Attachment | undefined {
   const { endpoint, interfaceId, mtu, flags } = record;
   if (endpoint === 0n) return undefined;
   const kind = Number(endpoint >> BigInt(ENDPOINT_ENCAPSULATION_SHIFT));
@@ -83,6 +145,8 @@ export function attachmentOf(record: TunnelLayout): Attachment | undefined {
     interfaceId,
     mtu,
     ...((flags & TUNNEL_SILENT_UNTIL_HEARD) !== 0 && { silentUntilHeard: true }),
+    ...((flags & TUNNEL_UNFILTERED) !== 0 && { unfiltered: true }),
+    ...(rates && { rates }),
   };
 }
 
@@ -96,6 +160,32 @@ export function countersOf(
   if (inLastSeen !== 0) counters.inLastSeenMs = tickToUnixMs(inLastSeen, nowMs, monotonicMs);
   if (outLastSeen !== 0) counters.outLastSeenMs = tickToUnixMs(outLastSeen, nowMs, monotonicMs);
   return counters;
+}
+
+/** Where the stray of an endpoint is; place_of in bpf/limits.h. */
+export function strayPlace(endpoint: bigint, hashMultiplier: bigint): number {
+  return Number(BigInt.asUintN(64, endpoint * hashMultiplier) >> BigInt(64 - STRAYS_BITS));
+}
+
+/** undefined: the place is another endpoint's. */
+export function strayOf(
+  { endpoint, sourceHigh, sourceLow, lastTick, packets, outcome }: StrayLayout,
+  wanted: bigint,
+  nowMs: number,
+  monotonicMs: number,
+): Stray | undefined {
+  const name = OUTCOME_NAMES[outcome];
+  if (endpoint !== wanted || name === undefined) return undefined;
+  return {
+    source: (sourceHigh << 64n) | sourceLow,
+    outcome: name,
+    atMs: tickToUnixMs(lastTick, nowMs, monotonicMs),
+    packets,
+  };
+}
+
+export function monotonicNowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** `monotonicMs`: what CLOCK_MONOTONIC says at `nowMs`. */
