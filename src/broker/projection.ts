@@ -2,22 +2,25 @@
 // change feed, read what the store says of each subject, write that. It is the same for what this
 // process did, what the command line did and what a crash left undone. Decides nothing.
 
-import type { Ipv6Address } from '../address.ts';
 import type {
   AnyPoolMapping,
   Attachment,
-  DesiredState,
+  AttachmentV4v6,
+  Standing,
   TunnelCounters,
+  TunnelFaults,
 } from '../dataplane/contract.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import type { DesiredMaps } from '../dataplane/desired.ts';
 import type { Change } from '../store/changes.ts';
 import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Pool } from '../store/pools.ts';
 import type { TunnelFamily } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
-import type { AttachedTunnel } from '../store/tunnels.ts';
+import type { SlotTunnel } from '../store/tunnels.ts';
 import type { IdleWatch } from './idle-watch.ts';
-import { silenceOf } from './lifetime.ts';
+import { type SilenceLimits, silenceOf } from './lifetime.ts';
+import { effectivePolicy } from './policy.ts';
 
 export type Log = (message: string, error?: unknown) => void;
 
@@ -80,46 +83,42 @@ export class Projection {
     const seenId = await this.#store.latestChangeId();
     const nowMs = this.#clock();
     const pools = await this.#store.pools();
-    const tunnels: { slot: number; attachment: Attachment }[] = [];
+    const desired = this.#dataplane.desire();
     this.#idle.ipv6.forgetAll();
     this.#idle.ipv4.forgetAll();
-    for (let after = 0; ; ) {
-      const page = await this.#store.attachedAfter(after, PAGE);
+    for (let slot = 0; ; ) {
+      const page = await this.#store.slotsFrom(slot, PAGE);
       for (const tunnel of page) {
-        tunnels.push({ slot: tunnel.slot, attachment: attachmentOf(tunnel) });
-        this.#idle.ipv6.watch(tunnel.slot, silenceOf(tunnel), nowMs);
+        desired.tunnel(tunnel.slot, attachmentOf(tunnel));
+        if (tunnel.attachment) this.#idle.ipv6.watch(tunnel.slot, silenceOf(tunnel), nowMs);
       }
       if (page.length < PAGE) break;
-      after = page.at(-1)!.id;
+      slot = page.at(-1)!.slot + 1;
     }
-    const v4v6 = await this.#readIpv4(nowMs);
-    const owners: { index: number; slot: number }[] = [];
+    await this.#readIpv4(desired, nowMs);
     for (const pool of pools.filter(({ purpose }) => purpose === 'delegation')) {
       for (let position = 0; ; ) {
         const page = await this.#store.ownershipsFrom(pool, position, PAGE);
-        owners.push(...page);
+        for (const { index, slot } of page) desired.owner(index, slot);
         if (page.length < PAGE) break;
         position = page.at(-1)!.index - pool.firstIndex + 1;
       }
     }
-    const desired: DesiredState = { pools: pools.map(toMapping), tunnels, owners, v4v6 };
-    const reconciled = this.#dataplane.reconcile(desired);
+    const reconciled = this.#dataplane.reconcile({ pools: pools.map(toMapping), desired });
     this.#seenId = seenId;
     this.#failed.ipv6.clear();
     this.#failed.ipv4.clear();
     return reconciled;
   }
 
-  async #readIpv4(nowMs: number): Promise<{ slot: number; client: Ipv6Address }[]> {
-    const attached: { slot: number; client: Ipv6Address }[] = [];
+  async #readIpv4(desired: DesiredMaps, nowMs: number): Promise<void> {
     for (let after = 0; ; ) {
       const page = await this.#store.ipv4TunnelsAfter(after, PAGE);
-      for (const { slot, attachment, keepaliveSeconds } of page) {
-        if (!attachment) continue;
-        attached.push({ slot, client: attachment.client });
-        this.#idle.ipv4.watch(slot, silenceOf({ anonymous: false, keepaliveSeconds }), nowMs);
+      for (const tunnel of page) {
+        desired.tunnelV4v6(tunnel.slot, ipv4AttachmentOf(tunnel));
+        if (tunnel.attachment) this.#idle.ipv4.watch(tunnel.slot, silenceOfIpv4(tunnel), nowMs);
       }
-      if (page.length < PAGE) return attached;
+      if (page.length < PAGE) return;
       after = page.at(-1)!.id;
     }
   }
@@ -131,11 +130,16 @@ export class Projection {
     const owners: { index: number; slot: number | undefined }[] = [];
     for (const index of subjects('owner'))
       owners.push({ index, slot: (await this.#store.ownership(index))?.slot });
-    const slots: { slot: number; tunnel: AttachedTunnel | undefined }[] = [];
-    for (const slot of subjects('slot'))
-      slots.push({ slot, tunnel: await this.#store.attached(slot) });
+    const touched = {
+      ipv6: new Set(subjects('slot')),
+      ipv4: new Set(subjects('ipv4-slot')),
+    };
+    for (const userId of subjects('user')) await this.#touch({ userId }, touched);
+    for (const groupId of subjects('group')) await this.#touch({ groupId }, touched);
+    const slots: { slot: number; tunnel: SlotTunnel | undefined }[] = [];
+    for (const slot of touched.ipv6) slots.push({ slot, tunnel: await this.#store.slot(slot) });
     const ipv4: { slot: number; tunnel: Ipv4Tunnel | undefined }[] = [];
-    for (const slot of subjects('ipv4-slot'))
+    for (const slot of touched.ipv4)
       ipv4.push({ slot, tunnel: await this.#store.ipv4Tunnel({ slot }) });
     if (subjects('pool').length > 0) {
       const pools = (await this.#store.pools()).map(toMapping);
@@ -146,44 +150,94 @@ export class Projection {
     // endpoint must not belong to two slots.
     for (const { index, slot } of owners)
       this.#attempt(`owner ${index}`, () => this.#dataplane.setOwner(index, slot));
-    for (const { slot, tunnel } of slots) if (!tunnel) this.#detach(slot);
-    for (const { slot, tunnel } of slots) if (tunnel) this.#attach(slot, tunnel);
-    for (const { slot, tunnel } of ipv4) if (!tunnel?.attachment) this.#detachIpv4(slot);
-    for (const { slot, tunnel } of ipv4) if (tunnel?.attachment) this.#attachIpv4(slot, tunnel);
+    const later: (() => void)[] = [];
+    for (const { slot, tunnel } of slots) {
+      const wanted = attachmentOf(tunnel);
+      if (typeof wanted === 'string') this.#detach(slot, tunnel, wanted);
+      else later.push(() => this.#attach(slot, tunnel!, wanted));
+    }
+    for (const { slot, tunnel } of ipv4) {
+      const wanted = ipv4AttachmentOf(tunnel);
+      if (typeof wanted === 'string') this.#detachIpv4(slot, tunnel, wanted);
+      else later.push(() => this.#attachIpv4(slot, tunnel!, wanted));
+    }
+    for (const attach of later) attach();
   }
 
-  #detach(slot: number): void {
+  /** Adds the slots whose tunnels may be subject to what changed of a user or a group. */
+  async #touch(
+    whose: { readonly userId: number } | { readonly groupId: number },
+    touched: Readonly<Record<TunnelFamily, Set<number>>>,
+  ): Promise<void> {
+    for (let after = 0; ; ) {
+      const page = await this.#store.touchedSlotsAfter(whose, after, PAGE);
+      for (const { family, slot } of page) touched[family].add(slot);
+      if (page.length < PAGE) return;
+      after = page.at(-1)!.tunnelId;
+    }
+  }
+
+  #detach(slot: number, tunnel: SlotTunnel | undefined, standing: Standing): void {
     this.#idle.ipv6.forget(slot);
     this.#failed.ipv6.delete(slot);
-    this.#attempt(`slot ${slot}`, () => this.#dataplane.remove(slot));
+    this.#attempt(`slot ${slot}`, () => {
+      const resetCounters = tunnel !== undefined && this.#isAnothers(slot, tunnel);
+      this.#dataplane.remove(slot, standing, { resetCounters });
+    });
   }
 
-  #attach(slot: number, tunnel: AttachedTunnel): void {
-    this.#idle.ipv6.watch(slot, silenceOf(tunnel), this.#clock());
+  #attach(slot: number, tunnel: SlotTunnel, attachment: Attachment): void {
+    let stays = false;
     const done = this.#attempt(`slot ${slot}`, () => {
-      const resetCounters = isOlder(this.#dataplane.counters(slot), tunnel);
-      this.#dataplane.put(slot, attachmentOf(tunnel), { resetCounters });
+      const { encapsulation, client } = this.#dataplane.attachment(slot) ?? {};
+      stays =
+        encapsulation === attachment.encapsulation &&
+        client?.address === attachment.client.address &&
+        client.port === attachment.client.port;
+      const resetCounters = this.#isAnothers(slot, tunnel);
+      this.#dataplane.put(slot, attachment, { resetCounters });
     });
+    // A change of what it may do is no sign of life.
+    if (!stays) this.#idle.ipv6.watch(slot, silenceOf(tunnel), this.#clock());
     if (done) this.#failed.ipv6.delete(slot);
     else this.#failed.ipv6.add(slot);
   }
 
-  #detachIpv4(slot: number): void {
+  #detachIpv4(slot: number, tunnel: Ipv4Tunnel | undefined, standing: Standing): void {
     this.#idle.ipv4.forget(slot);
     this.#failed.ipv4.delete(slot);
-    this.#attempt(`IPv4 slot ${slot}`, () => this.#dataplane.removeV4v6(slot));
+    this.#attempt(`IPv4 slot ${slot}`, () => {
+      const resetCounters = tunnel !== undefined && this.#isAnothersIpv4(slot, tunnel);
+      this.#dataplane.removeV4v6(slot, standing, { resetCounters });
+    });
   }
 
-  #attachIpv4(slot: number, tunnel: Ipv4Tunnel): void {
-    const { attachment, keepaliveSeconds } = tunnel;
-    const { client } = attachment!;
-    this.#idle.ipv4.watch(slot, silenceOf({ anonymous: false, keepaliveSeconds }), this.#clock());
+  #attachIpv4(slot: number, tunnel: Ipv4Tunnel, attachment: AttachmentV4v6): void {
+    let stays = false;
     const done = this.#attempt(`IPv4 slot ${slot}`, () => {
-      const resetCounters = isOlder(this.#dataplane.countersV4v6(slot), tunnel);
-      this.#dataplane.putV4v6(slot, { client }, { resetCounters });
+      stays = this.#dataplane.attachmentV4v6(slot)?.client === attachment.client;
+      const resetCounters = this.#isAnothersIpv4(slot, tunnel);
+      this.#dataplane.putV4v6(slot, attachment, { resetCounters });
     });
+    if (!stays) this.#idle.ipv4.watch(slot, silenceOfIpv4(tunnel), this.#clock());
     if (done) this.#failed.ipv4.delete(slot);
     else this.#failed.ipv4.add(slot);
+  }
+
+  /** Whether what was counted in the slot is of the tunnel that had it before. */
+  #isAnothers(slot: number, tunnel: SlotTunnel): boolean {
+    const plane = this.#dataplane;
+    return (
+      plane.standing(slot) === 'vacant' || isOlder(plane.counters(slot), plane.faults(slot), tunnel)
+    );
+  }
+
+  #isAnothersIpv4(slot: number, tunnel: Ipv4Tunnel): boolean {
+    const plane = this.#dataplane;
+    return (
+      plane.standingV4v6(slot) === 'vacant' ||
+      isOlder(plane.countersV4v6(slot), plane.faultsV4v6(slot), tunnel)
+    );
   }
 
   /** One entry that cannot be must not keep the others from being right. */
@@ -205,24 +259,40 @@ export class Projection {
   }
 }
 
-function attachmentOf(tunnel: AttachedTunnel): Attachment {
+/** What the record of a slot is to say; undefined: the slot is nobody's. */
+function attachmentOf(tunnel: SlotTunnel | undefined): Attachment | Standing {
+  if (!tunnel) return 'vacant';
+  if (tunnel.disabled) return 'disabled';
+  if (!tunnel.attachment) return 'down';
   const { encapsulation, client } = tunnel.attachment;
   return {
     encapsulation,
     client,
     interfaceId: tunnel.interfaceId,
-    mtu: 0,
     // An anonymous login proves nothing: its source may be a victim's address (RFC 5572 §8).
     silentUntilHeard: tunnel.anonymous,
+    ...effectivePolicy(tunnel),
   };
+}
+
+function ipv4AttachmentOf(tunnel: Ipv4Tunnel | undefined): AttachmentV4v6 | Standing {
+  if (!tunnel) return 'vacant';
+  if (tunnel.state === 'disabled' || tunnel.userDisabled) return 'disabled';
+  if (!tunnel.attachment) return 'down';
+  return { client: tunnel.attachment.client, ...effectivePolicy(tunnel) };
+}
+
+function silenceOfIpv4({ keepaliveSeconds }: Ipv4Tunnel): SilenceLimits {
+  return silenceOf({ anonymous: false, keepaliveSeconds });
 }
 
 /** Counters from before the tunnel was made are those of the slot's last tunnel. */
 function isOlder(
   { inLastSeenMs = 0, outLastSeenMs = 0 }: TunnelCounters,
+  { last }: TunnelFaults,
   { createdAtMs }: { readonly createdAtMs: number },
 ): boolean {
-  return Math.max(inLastSeenMs, outLastSeenMs) < createdAtMs;
+  return Math.max(inLastSeenMs, outLastSeenMs, last?.atMs ?? 0) < createdAtMs;
 }
 
 function toMapping(pool: Pool): AnyPoolMapping {

@@ -6,7 +6,8 @@ import type { ChangeKind, Reader, Writer } from './schema.ts';
 
 /**
  * `subject` by kind: slot, ipv4-slot: the slot of a tunnel that was made, moved, detached or closed,
- * by what it carries; owner: the index of a delegation that was leased or freed; pool, user: the row's id.
+ * by what it carries; owner: the index of a delegation that was leased or freed; pool, user, group: the
+ * row's id.
  */
 export interface Change {
   readonly id: number;

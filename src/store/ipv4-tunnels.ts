@@ -12,6 +12,7 @@ import {
 import type { Act } from './changes.ts';
 import { StoreError } from './error.ts';
 import { claimPosition, lease, type PoolChoice } from './leases.ts';
+import { POLICY_COLUMNS, toPolicies } from './policies.ts';
 import { parseStoredIpv4Prefix } from './pools.ts';
 import type { Reader } from './schema.ts';
 import {
@@ -193,6 +194,7 @@ function joined(db: Reader) {
     .selectFrom('tunnels')
     .where('tunnels.family', '=', 'ipv4')
     .innerJoin('users', 'users.id', 'tunnels.user_id')
+    .leftJoin('groups', 'groups.id', 'users.group_id')
     .innerJoin('leases', (on) =>
       on.onRef('leases.tunnel_id', '=', 'tunnels.id').on('leases.purpose', '=', 'ipv4-link'),
     )
@@ -202,6 +204,7 @@ function joined(db: Reader) {
       'tunnels.id',
       'users.id as user_id',
       'users.name as user_name',
+      'users.disabled_at_ms',
       'tunnels.slot',
       'tunnels.state',
       'tunnels.keepalive_seconds',
@@ -209,6 +212,7 @@ function joined(db: Reader) {
       'tunnels.lease_ms',
       'tunnels.created_at_ms',
       'tunnels.last_login_at_ms',
+      ...POLICY_COLUMNS,
       'leases.expires_at_ms',
       'leases.position',
       'pools.prefix',
@@ -230,6 +234,7 @@ function toTunnel(
     link: ipv4PrefixAt(pool, row.position_length, row.position),
     pool,
     state: row.state,
+    userDisabled: row.disabled_at_ms !== null,
     keepaliveSeconds: row.keepalive_seconds,
     lifetimeSeconds: row.lifetime_seconds,
     leaseMs: row.lease_ms ?? undefined,
@@ -240,6 +245,7 @@ function toTunnel(
       row.client_address === null || row.attached_at_ms === null
         ? undefined
         : { client: parseStoredIpv6(row.client_address), attachedAtMs: row.attached_at_ms },
+    ...toPolicies(row),
   };
 }
 

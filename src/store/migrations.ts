@@ -50,6 +50,7 @@ const MIGRATIONS: readonly Migration[] = [
   addProxyAndNameServers,
   addLeaseLength,
   addIpv4Tunnels,
+  addPolicies,
 ];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
@@ -242,6 +243,33 @@ async function addIpv4Tunnels(db: Writer, identity: IdentityColumn): Promise<voi
     .column('expires_at_ms')
     .where(sql<boolean>`expires_at_ms is not null`)
     .execute();
+}
+
+async function addPolicies({ schema }: Writer, identity: IdentityColumn): Promise<void> {
+  await schema
+    .createTable('groups')
+    .addColumn('id', 'integer', identity)
+    .addColumn('name', 'text', (column) => column.notNull().unique())
+    .addColumn('mtu', 'integer')
+    .addColumn('in_bits_per_second', 'bigint')
+    .addColumn('out_bits_per_second', 'bigint')
+    .addColumn('ports', 'text')
+    .addColumn('created_at_ms', 'bigint', required)
+    .execute();
+  await schema
+    .alterTable('users')
+    .addColumn('group_id', 'integer', (column) => column.references('groups.id'))
+    .execute();
+  await schema
+    .createIndex('users_group')
+    .on('users')
+    .column('group_id')
+    .where(sql<boolean>`group_id is not null`)
+    .execute();
+  await schema.alterTable('tunnels').addColumn('mtu', 'integer').execute();
+  await schema.alterTable('tunnels').addColumn('in_bits_per_second', 'bigint').execute();
+  await schema.alterTable('tunnels').addColumn('out_bits_per_second', 'bigint').execute();
+  await schema.alterTable('tunnels').addColumn('ports', 'text').execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

@@ -13,7 +13,8 @@ export type TunnelFamily = 'ipv6' | 'ipv4';
 export type TunnelState = 'enabled' | 'disabled';
 /** Of IPv6 in IPv4. */
 export type Encapsulation = 'v6v4' | 'v6udpv4';
-export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user';
+export type Ports = 'open' | 'closed';
+export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user' | 'group';
 
 export interface Tables {
   schema_version: { version: number };
@@ -28,6 +29,17 @@ export interface Tables {
     disabled_at_ms: number | null;
     /** Null: a tunnel only to where the user's own packets come from. */
     proxy_trusted_at_ms: number | null;
+    group_id: number | null;
+    created_at_ms: number;
+  };
+  /** What holds for the tunnels of its users, unless they say otherwise; null: nothing. */
+  groups: {
+    id: Generated<number>;
+    name: string;
+    mtu: number | null;
+    in_bits_per_second: number | null;
+    out_bits_per_second: number | null;
+    ports: Ports | null;
     created_at_ms: number;
   };
   pools: {
@@ -59,6 +71,11 @@ export interface Tables {
     lifetime_seconds: number;
     /** How long the addresses stay the tunnel's when its client is gone; null: for ever. */
     lease_ms: number | null;
+    /** The next four: null for what the user's group says, or else the default. */
+    mtu: number | null;
+    in_bits_per_second: number | null;
+    out_bits_per_second: number | null;
+    ports: Ports | null;
     created_at_ms: number;
     last_login_at_ms: number | null;
   };

@@ -26,6 +26,20 @@ import {
   standingIpv4Tunnel,
 } from './ipv4-tunnels.ts';
 import { type IdentityColumn, migrate } from './migrations.ts';
+import { type Ownership, readOwnership, readOwnershipsFrom } from './ownerships.ts';
+import {
+  addGroup,
+  type Group,
+  type GroupUsage,
+  type PolicyChange,
+  readGroup,
+  readGroups,
+  readTouchedSlots,
+  removeGroup,
+  setGroupPolicy,
+  setTunnelPolicy,
+  type TouchedSlot,
+} from './policies.ts';
 import {
   type AddPoolResult,
   addPool,
@@ -45,6 +59,7 @@ import {
   openTunnel,
   setTunnelState,
   setUserLeases,
+  slotKind,
   standingTunnel,
   type TunnelRequest,
   takeDownTunnel,
@@ -53,11 +68,12 @@ import {
 import {
   type AnyTunnel,
   type AttachedTunnel,
-  readAttached,
-  readAttachedAfter,
   readAttachedAtAddress,
+  readSlot,
+  readSlotsFrom,
   readTunnel,
   readTunnelsAfter,
+  type SlotTunnel,
   type Tunnel,
   type TunnelKey,
 } from './tunnels.ts';
@@ -74,6 +90,8 @@ export interface User {
   readonly disabledAtMs: number | undefined;
   /** May have tunnels to addresses that are not their own; undefined: not. */
   readonly proxyTrustedAtMs: number | undefined;
+  /** The group's number; undefined: in none. */
+  readonly groupId: number | undefined;
   readonly createdAtMs: number;
 }
 
@@ -82,12 +100,6 @@ export interface SealedSecret {
   readonly sealedHa1: string;
   /** Undefined: set before SCRAM was known. */
   readonly sealedScram: string | undefined;
-}
-
-/** A delegation that is leased: the packets for owner index `index` belong to `slot`. */
-export interface Ownership {
-  readonly index: number;
-  readonly slot: number;
 }
 
 const CHANGES_KEPT = 100_000;
@@ -172,6 +184,7 @@ export class Store {
         name,
         disabledAtMs: undefined,
         proxyTrustedAtMs: undefined,
+        groupId: undefined,
         createdAtMs: nowMs,
       };
     });
@@ -196,7 +209,7 @@ export class Store {
   async usersAfter(name: string, limit: number): Promise<readonly User[]> {
     const rows = await this.#db
       .selectFrom('users')
-      .select(['id', 'name', 'disabled_at_ms', 'proxy_trusted_at_ms', 'created_at_ms'])
+      .select(['id', 'name', 'disabled_at_ms', 'proxy_trusted_at_ms', 'group_id', 'created_at_ms'])
       .where('name', '>', name)
       .orderBy('name')
       .limit(limit)
@@ -256,6 +269,56 @@ export class Store {
       await act.changed('user', userId);
       return numDeletedRows === 1n;
     });
+  }
+
+  // Groups of users
+
+  async addGroup(name: string, policy: PolicyChange, nowMs: number): Promise<Group | 'name-taken'> {
+    return this.#act(nowMs, (act) => addGroup(act, name, policy));
+  }
+
+  async group(name: string): Promise<Group | undefined> {
+    return readGroup(this.#db, name);
+  }
+
+  /** In the order of their names; counts the users of each. */
+  async groups(): Promise<readonly GroupUsage[]> {
+    return readGroups(this.#db);
+  }
+
+  /** False: there is no such group. */
+  async setGroupPolicy(groupId: number, change: PolicyChange, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, (act) => setGroupPolicy(act, groupId, change));
+  }
+
+  /** `in-use`: it has users. */
+  async removeGroup(
+    groupId: number,
+    nowMs: number,
+  ): Promise<'removed' | 'in-use' | 'no-such-group'> {
+    return this.#act(nowMs, (act) => removeGroup(act, groupId));
+  }
+
+  /** Undefined: in none. False: there is no such user. */
+  async setUserGroup(userId: number, groupId: number | undefined, nowMs: number): Promise<boolean> {
+    return this.#act(nowMs, async ({ tx, changed }) => {
+      const { numUpdatedRows } = await tx
+        .updateTable('users')
+        .set({ group_id: groupId ?? null })
+        .where('id', '=', userId)
+        .executeTakeFirst();
+      await changed('user', userId);
+      return numUpdatedRows === 1n;
+    });
+  }
+
+  /** The next `limit` tunnels of the user, or of the group's users, after the tunnel id. */
+  async touchedSlotsAfter(
+    whose: { readonly userId: number } | { readonly groupId: number },
+    afterTunnelId: number,
+    limit: number,
+  ): Promise<readonly TouchedSlot[]> {
+    return readTouchedSlots(this.#db, whose, afterTunnelId, limit);
   }
 
   // Pools
@@ -323,6 +386,14 @@ export class Store {
     return this.#onTunnel(tunnelId, nowMs, (act, tunnel) => setTunnelState(act, tunnel, state));
   }
 
+  /** False: there is no such tunnel. */
+  async setTunnelPolicy(tunnelId: number, change: PolicyChange, nowMs: number): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, async (act, tunnel) => {
+      await setTunnelPolicy(act, tunnelId, change);
+      await act.changed(slotKind(tunnel), tunnel.slot);
+    });
+  }
+
   async tunnel(key: TunnelKey): Promise<Tunnel | undefined> {
     return readTunnel(this.#db, key);
   }
@@ -331,14 +402,14 @@ export class Store {
     return readTunnelsAfter(this.#db, afterId, limit);
   }
 
-  /** The tunnel in a slot, if it has a client. */
-  async attached(slot: number): Promise<AttachedTunnel | undefined> {
-    return readAttached(this.#db, slot);
+  /** The tunnel in a slot, with a client or without. */
+  async slot(slot: number): Promise<SlotTunnel | undefined> {
+    return readSlot(this.#db, slot);
   }
 
-  /** The next `limit` tunnels that have a client, after the id. */
-  async attachedAfter(afterId: number, limit: number): Promise<readonly AttachedTunnel[]> {
-    return readAttachedAfter(this.#db, afterId, limit);
+  /** The tunnels of the next `limit` slots that have one, from `slot` up. */
+  async slotsFrom(slot: number, limit: number): Promise<readonly SlotTunnel[]> {
+    return readSlotsFrom(this.#db, slot, limit);
   }
 
   async attachedAtAddress(address: Ipv4Address): Promise<readonly AttachedTunnel[]> {
@@ -399,38 +470,12 @@ export class Store {
   // Delegations, by owner index
 
   async ownership(index: number): Promise<Ownership | undefined> {
-    const pool = await this.#db
-      .selectFrom('pools')
-      .select(['id', 'first_index'])
-      .where('purpose', '=', 'delegation')
-      .where('first_index', '<=', index)
-      .orderBy('first_index', 'desc')
-      .limit(1)
-      .executeTakeFirst();
-    const row =
-      pool &&
-      (await this.#db
-        .selectFrom('leases')
-        .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
-        .select('tunnels.slot')
-        .where('leases.pool_id', '=', pool.id)
-        .where('leases.position', '=', index - pool.first_index)
-        .executeTakeFirst());
-    return row && { index, slot: row.slot };
+    return readOwnership(this.#db, index);
   }
 
   /** The leased positions of one delegation pool from `position` up, in order. */
   async ownershipsFrom(pool: Pool, position: number, limit: number): Promise<readonly Ownership[]> {
-    const rows = await this.#db
-      .selectFrom('leases')
-      .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
-      .select(['leases.position', 'tunnels.slot'])
-      .where('leases.pool_id', '=', pool.id)
-      .where('leases.position', '>=', position)
-      .orderBy('leases.position')
-      .limit(limit)
-      .execute();
-    return rows.map((row) => ({ index: pool.firstIndex + row.position, slot: row.slot }));
+    return readOwnershipsFrom(this.#db, pool, position, limit);
   }
 
   // The change feed
@@ -512,6 +557,7 @@ function toUser(row: {
   name: string;
   disabled_at_ms: number | null;
   proxy_trusted_at_ms: number | null;
+  group_id: number | null;
   created_at_ms: number;
 }): User {
   return {
@@ -519,6 +565,7 @@ function toUser(row: {
     name: row.name,
     disabledAtMs: row.disabled_at_ms ?? undefined,
     proxyTrustedAtMs: row.proxy_trusted_at_ms ?? undefined,
+    groupId: row.group_id ?? undefined,
     createdAtMs: row.created_at_ms,
   };
 }

@@ -234,7 +234,7 @@ export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   await act.changed(slotKind(tunnel), tunnel.slot);
 }
 
-function slotKind({ family }: AnyTunnel): ChangeKind {
+export function slotKind({ family }: AnyTunnel): ChangeKind {
   return family === 'ipv4' ? 'ipv4-slot' : 'slot';
 }
 

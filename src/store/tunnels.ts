@@ -10,6 +10,7 @@ import {
   prefixAt,
 } from '../address.ts';
 import { StoreError } from './error.ts';
+import { POLICY_COLUMNS, type Policies, toPolicies } from './policies.ts';
 import { parseStoredPrefix } from './pools.ts';
 import type { Encapsulation, Reader, TunnelFamily, TunnelState } from './schema.ts';
 
@@ -22,13 +23,14 @@ export interface TunnelAttachment {
 }
 
 /** What every tunnel has, whatever it carries. */
-export interface AnyTunnel {
+export interface AnyTunnel extends Policies {
   readonly id: number;
   readonly family: TunnelFamily;
   /** Undefined: anonymous. */
   readonly user: { readonly id: number; readonly name: string } | undefined;
   readonly slot: number;
   readonly state: TunnelState;
+  readonly userDisabled: boolean;
   readonly keepaliveSeconds: number;
   readonly lifetimeSeconds: number;
   /** How long the addresses stay the tunnel's while it has no client; undefined: for ever. */
@@ -90,34 +92,79 @@ export async function readTunnelsAfter(
   return rows.map(toTunnel);
 }
 
-/** The tunnel in a slot, if it has a client; and nothing that the data plane does not need. */
-export interface AttachedTunnel {
-  readonly id: number;
+/** The tunnel in a slot, and nothing that the data plane does not need. */
+export interface SlotTunnel extends Policies {
   readonly slot: number;
   readonly anonymous: boolean;
+  /** It, or its user. */
+  readonly disabled: boolean;
   readonly interfaceId: bigint;
   readonly keepaliveSeconds: number;
   readonly createdAtMs: number;
-  readonly attachment: TunnelAttachment;
+  readonly attachment: TunnelAttachment | undefined;
 }
 
-export async function readAttached(db: Reader, slot: number): Promise<AttachedTunnel | undefined> {
-  const row = await attached(db).where('tunnels.slot', '=', slot).executeTakeFirst();
-  return row && toAttached(row);
+export async function readSlot(db: Reader, slot: number): Promise<SlotTunnel | undefined> {
+  const row = await bySlot(db).where('tunnels.slot', '=', slot).executeTakeFirst();
+  return row && toSlotTunnel(row);
 }
 
-/** The next `limit` of them after the tunnel id. */
-export async function readAttachedAfter(
+/** The tunnels of the next `limit` slots that have one, from `slot` up. */
+export async function readSlotsFrom(
   db: Reader,
-  afterId: number,
+  slot: number,
   limit: number,
-): Promise<readonly AttachedTunnel[]> {
-  const rows = await attached(db)
-    .where('attachments.tunnel_id', '>', afterId)
-    .orderBy('attachments.tunnel_id')
+): Promise<readonly SlotTunnel[]> {
+  // By slot and not by id: the rule that slots are unique is also the index that this runs along.
+  const rows = await bySlot(db)
+    .where('tunnels.slot', '>=', slot)
+    .orderBy('tunnels.slot')
     .limit(limit)
     .execute();
-  return rows.map(toAttached);
+  return rows.map(toSlotTunnel);
+}
+
+function bySlot(db: Reader) {
+  return db
+    .selectFrom('tunnels')
+    .where('tunnels.family', '=', 'ipv6')
+    .leftJoin('users', 'users.id', 'tunnels.user_id')
+    .leftJoin('groups', 'groups.id', 'users.group_id')
+    .leftJoin('attachments', 'attachments.tunnel_id', 'tunnels.id')
+    .select([
+      'tunnels.slot',
+      'tunnels.user_id',
+      'tunnels.state',
+      'tunnels.interface_id',
+      'tunnels.keepalive_seconds',
+      'tunnels.created_at_ms',
+      ...POLICY_COLUMNS,
+      'users.disabled_at_ms',
+      'attachments.encapsulation',
+      'attachments.client_address',
+      'attachments.client_port',
+      'attachments.attached_at_ms',
+    ]);
+}
+
+function toSlotTunnel(
+  row: Awaited<ReturnType<ReturnType<typeof bySlot>['execute']>>[number],
+): SlotTunnel {
+  return {
+    slot: row.slot,
+    anonymous: row.user_id === null,
+    disabled: row.state === 'disabled' || row.disabled_at_ms !== null,
+    interfaceId: parseInterfaceId(row.interface_id),
+    keepaliveSeconds: row.keepalive_seconds,
+    createdAtMs: row.created_at_ms,
+    attachment: toAttachment(row),
+    ...toPolicies(row),
+  };
+}
+
+export interface AttachedTunnel {
+  readonly id: number;
+  readonly anonymous: boolean;
 }
 
 /** Every tunnel with a client at this IPv4 address. */
@@ -126,65 +173,34 @@ export async function readAttachedAtAddress(
   address: Ipv4Address,
 ): Promise<readonly AttachedTunnel[]> {
   // Named, so that the index on endpoints serves.
-  const rows = await attached(db)
+  const rows = await db
+    .selectFrom('attachments')
+    .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
+    .select(['tunnels.id', 'tunnels.user_id'])
     .where('attachments.encapsulation', 'in', ['v6udpv4', 'v6v4'])
     .where('attachments.client_address', '=', formatIpv4(address))
     .execute();
-  return rows.map(toAttached);
-}
-
-function attached(db: Reader) {
-  return db
-    .selectFrom('attachments')
-    .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
-    .where('tunnels.family', '=', 'ipv6')
-    .select([
-      'tunnels.id',
-      'tunnels.slot',
-      'tunnels.user_id',
-      'tunnels.interface_id',
-      'tunnels.keepalive_seconds',
-      'tunnels.created_at_ms',
-      'attachments.encapsulation',
-      'attachments.client_address',
-      'attachments.client_port',
-      'attachments.attached_at_ms',
-    ]);
-}
-
-function toAttached(
-  row: Awaited<ReturnType<ReturnType<typeof attached>['execute']>>[number],
-): AttachedTunnel {
-  return {
-    id: row.id,
-    slot: row.slot,
-    anonymous: row.user_id === null,
-    interfaceId: parseInterfaceId(row.interface_id),
-    keepaliveSeconds: row.keepalive_seconds,
-    createdAtMs: row.created_at_ms,
-    attachment: toAttachment(row),
-  };
+  return rows.map((row) => ({ id: row.id, anonymous: row.user_id === null }));
 }
 
 function parseInterfaceId(text: string): bigint {
   return BigInt(`0x${text}`);
 }
 
+/** The columns come out of a left join: all of them are null when there is none. */
 function toAttachment(row: {
-  encapsulation: Encapsulation | 'v4v6';
-  client_address: string;
-  client_port: number;
-  attached_at_ms: number;
-}): TunnelAttachment {
-  const { encapsulation, client_address: text } = row;
+  encapsulation: Encapsulation | 'v4v6' | null;
+  client_address: string | null;
+  client_port: number | null;
+  attached_at_ms: number | null;
+}): TunnelAttachment | undefined {
+  const { encapsulation, client_address: text, client_port: port, attached_at_ms } = row;
+  if (encapsulation === null || text === null || port === null || attached_at_ms === null)
+    return undefined;
   const address = parseIpv4(text);
   if (address === undefined || encapsulation === 'v4v6')
     throw new StoreError('corrupt', `"${text}" in the database is not where IPv6 in IPv4 can lead`);
-  return {
-    encapsulation,
-    client: { address, port: row.client_port },
-    attachedAtMs: row.attached_at_ms,
-  };
+  return { encapsulation, client: { address, port }, attachedAtMs: attached_at_ms };
 }
 
 function joined(db: Reader) {
@@ -192,6 +208,7 @@ function joined(db: Reader) {
     .selectFrom('tunnels')
     .where('tunnels.family', '=', 'ipv6')
     .leftJoin('users', 'users.id', 'tunnels.user_id')
+    .leftJoin('groups', 'groups.id', 'users.group_id')
     .innerJoin('leases as links', (on) =>
       on.onRef('links.tunnel_id', '=', 'tunnels.id').on('links.purpose', '=', 'link'),
     )
@@ -207,6 +224,7 @@ function joined(db: Reader) {
       'tunnels.id',
       'tunnels.user_id',
       'users.name as user_name',
+      'users.disabled_at_ms',
       'tunnels.slot',
       'tunnels.interface_id',
       'tunnels.requested_prefix_length',
@@ -217,6 +235,7 @@ function joined(db: Reader) {
       'tunnels.lease_ms',
       'tunnels.created_at_ms',
       'tunnels.last_login_at_ms',
+      ...POLICY_COLUMNS,
       'links.expires_at_ms',
       'links.position as link_position',
       'link_pools.prefix as link_prefix',
@@ -254,23 +273,14 @@ function toTunnel(row: Row): Tunnel {
     requestedPrefixLength: row.requested_prefix_length ?? undefined,
     nameServers: row.name_servers === null ? [] : JSON.parse(row.name_servers),
     state: row.state,
+    userDisabled: row.disabled_at_ms !== null,
     keepaliveSeconds: row.keepalive_seconds,
     lifetimeSeconds: row.lifetime_seconds,
     leaseMs: row.lease_ms ?? undefined,
     createdAtMs: row.created_at_ms,
     lastLoginAtMs: row.last_login_at_ms ?? undefined,
     expiresAtMs: row.expires_at_ms ?? undefined,
-    attachment:
-      row.encapsulation === null ||
-      row.client_address === null ||
-      row.client_port === null ||
-      row.attached_at_ms === null
-        ? undefined
-        : toAttachment({
-            encapsulation: row.encapsulation,
-            client_address: row.client_address,
-            client_port: row.client_port,
-            attached_at_ms: row.attached_at_ms,
-          }),
+    attachment: toAttachment(row),
+    ...toPolicies(row),
   };
 }

@@ -98,8 +98,8 @@ describe('the maps follow the store', () => {
     const { store, dataplane } = fixture;
     const { tunnelId, slot } = await login({ userId: await fixture.addUser('ada') });
     const events: string[] = [];
-    const slow = intercepted(store, 'attached', async (attached, asked) => {
-      const tunnel = await attached(asked);
+    const slow = intercepted(store, 'slot', async (read, asked) => {
+      const tunnel = await read(asked);
       if (!events.includes('read')) {
         events.push('read');
         await new Promise((resolve) => setTimeout(resolve, 50));

@@ -85,8 +85,8 @@ describe('the store’s tunnels of IPv4 in IPv6', () => {
     assert.deepEqual(await store.tunnelsAfter(0, 10), [ipv6]);
     assert.deepEqual(await store.ipv4TunnelsAfter(0, 10), [ipv4]);
     await attach(ipv4, HOME);
-    assert.deepEqual(await store.attachedAfter(0, 10), []);
-    assert.equal(await store.attached(1), undefined);
+    assert.deepEqual(await store.slotsFrom(0, 10), [await store.slot(ipv6.slot)]);
+    assert.equal((await store.slot(ipv6.slot))?.attachment, undefined);
   });
 
   it('follow their clients to other addresses, and tell followers', async () => {

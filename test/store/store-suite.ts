@@ -55,6 +55,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
           name: 'Ada',
           disabledAtMs: undefined,
           proxyTrustedAtMs: undefined,
+          groupId: undefined,
           createdAtMs: NOW,
           ...sealed('sealed Ada'),
         });
@@ -387,7 +388,7 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         );
       });
 
-      it('lists attached tunnels and owned delegations page by page', async () => {
+      it('lists slots and owned delegations page by page', async () => {
         const delegations = await addDelegations(store);
         const links = [await addLinks(store)];
         const expected: { index: number; slot: number }[] = [];
@@ -400,12 +401,13 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
           if (i % 2 === 0)
             await attach(tunnel, { ...home, client: at('192.0.2.7', i) } as typeof home);
         }
-        const attached = await store.attachedAfter(0, 2);
-        const rest = await store.attachedAfter(attached[1]!.id, 2);
+        const first = await store.slotsFrom(0, 2);
+        const rest = await store.slotsFrom(first[1]!.slot + 1, 4);
         assert.deepEqual(
-          [...attached, ...rest].map((tunnel) => tunnel.attachment.client.port),
-          [0, 2, 4],
+          [...first, ...rest].map((tunnel) => [tunnel.slot, tunnel.attachment?.client.port]),
+          expected.map(({ slot }, i) => [slot, i % 2 === 0 ? i : undefined]),
         );
+        assert.deepEqual(await store.slot(first[0]!.slot), first[0]);
         assert.deepEqual(await store.ownershipsFrom(delegations, 0, 3), expected.slice(0, 3));
         assert.deepEqual(await store.ownershipsFrom(delegations, 3, 3), expected.slice(3));
         assert.deepEqual(await store.ownership(4), expected[4]);
@@ -454,9 +456,9 @@ export function storeSuite(product: string, fresh: () => Promise<FreshDatabase>)
         const { tunnel } = await standing();
         await attach(tunnel, NOW + 5);
         assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 4, NOW + 6), false);
-        assert.notEqual(await store.attached(tunnel.slot), undefined);
+        assert.notEqual((await store.slot(tunnel.slot))?.attachment, undefined);
         assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 5, NOW + 6), true);
-        assert.equal(await store.attached(tunnel.slot), undefined);
+        assert.equal((await store.slot(tunnel.slot))?.attachment, undefined);
         assert.equal(await store.takeDownUnlessLogin(tunnel.slot, NOW + 5, NOW + 6), false);
       });
     });

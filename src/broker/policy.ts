@@ -1,0 +1,27 @@
+// What holds for a tunnel: its own word, else its user's group's, else the default. The one place
+// where that is decided. Pure.
+
+import type { RateLimits } from '../dataplane/contract.ts';
+import type { Policies, TunnelPolicy } from '../store/policies.ts';
+
+export interface EffectivePolicy {
+  /** In octets; 0: what the broker is configured for. */
+  readonly mtu: number;
+  /** 0: no limit. */
+  readonly rates: RateLimits;
+  /** May connect to the filtered ports. */
+  readonly unfiltered: boolean;
+}
+
+export function effectivePolicy({ policy, group }: Policies): EffectivePolicy {
+  const said = <K extends keyof TunnelPolicy>(what: K): TunnelPolicy[K] =>
+    policy[what] ?? group?.policy[what];
+  return {
+    mtu: said('mtu') ?? 0,
+    rates: {
+      inBitsPerSecond: said('inBitsPerSecond') ?? 0,
+      outBitsPerSecond: said('outBitsPerSecond') ?? 0,
+    },
+    unfiltered: said('ports') === 'open',
+  };
+}

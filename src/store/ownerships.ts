@@ -1,0 +1,50 @@
+// Delegations that are leased, by owner index: where the data plane leads their packets. Reads only.
+
+import type { Pool } from './pools.ts';
+import type { Reader } from './schema.ts';
+
+/** The packets for owner index `index` belong to `slot`. */
+export interface Ownership {
+  readonly index: number;
+  readonly slot: number;
+}
+
+export async function readOwnership(db: Reader, index: number): Promise<Ownership | undefined> {
+  const pool = await db
+    .selectFrom('pools')
+    .select(['id', 'first_index'])
+    .where('purpose', '=', 'delegation')
+    .where('first_index', '<=', index)
+    .orderBy('first_index', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  const row =
+    pool &&
+    (await db
+      .selectFrom('leases')
+      .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
+      .select('tunnels.slot')
+      .where('leases.pool_id', '=', pool.id)
+      .where('leases.position', '=', index - pool.first_index)
+      .executeTakeFirst());
+  return row && { index, slot: row.slot };
+}
+
+/** The leased positions of one delegation pool from `position` up, in order. */
+export async function readOwnershipsFrom(
+  db: Reader,
+  pool: Pool,
+  position: number,
+  limit: number,
+): Promise<readonly Ownership[]> {
+  const rows = await db
+    .selectFrom('leases')
+    .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
+    .select(['leases.position', 'tunnels.slot'])
+    .where('leases.pool_id', '=', pool.id)
+    .where('leases.position', '>=', position)
+    .orderBy('leases.position')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => ({ index: pool.firstIndex + row.position, slot: row.slot }));
+}
