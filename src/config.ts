@@ -93,6 +93,19 @@ const listener: Kind<string> = {
       : undefined,
 };
 
+/** TCP ports, fewer than the kernel programs have room for. */
+const ports: Kind<readonly number[]> = {
+  expects: 'a list of at most four ports such as [25, 445], or [] for none',
+  read: (value) => {
+    const parts: unknown = value === '' ? [] : typeof value === 'string' ? value.split(',') : value;
+    if (!Array.isArray(parts) || parts.length > 4) return undefined;
+    const numbers = parts.map((part: unknown) =>
+      port.read(typeof part === 'string' ? part.trim() : part),
+    );
+    return numbers.every((number) => number !== undefined) ? numbers : undefined;
+  },
+};
+
 function whole(min: number, max: number): Kind<number> {
   return {
     expects: `a whole number from ${min} to ${max}`,
@@ -108,6 +121,8 @@ function whole(min: number, max: number): Kind<number> {
     },
   };
 }
+
+const port = whole(1, 65535);
 
 function oneOf<const T extends string>(...choices: readonly T[]): Kind<T> {
   return {
@@ -170,7 +185,7 @@ export const SETTINGS = {
   },
   tsp: {
     port: setting(
-      whole(1, 65535),
+      port,
       3653,
       'Port for signalling over UDP and TCP, and for v6udpv4 tunnels (RFC 5572).',
     ),
@@ -259,6 +274,12 @@ export const SETTINGS = {
       16,
       'How many tunnels may be at one IPv4 address; 0 for any number. A home has one address, but ' +
         'a carrier-grade NAT has thousands of customers behind each: raise it for a provider’s users.',
+    ),
+    filteredPorts: setting(
+      ports,
+      [25] as readonly number[],
+      'TCP ports that clients may not connect to until an administrator opens them for a tunnel or ' +
+        'a group. 25 (SMTP) is what hijacked machines send spam to; mail programs use 465 and 587.',
     ),
     resolver: setting(
       ipv6,

@@ -127,6 +127,7 @@ async function build(
     device,
     mtu,
     manageSysctls,
+    filteredPorts: config.tunnel.filteredPorts,
     signallingLimits: {
       perAddress: config.tsp.packetsPerAddress,
       perPrefix: config.tsp.packetsPerNetwork,

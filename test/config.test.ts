@@ -93,3 +93,17 @@ test('by default nobody is sent away, and no secret travels in clear text', () =
   assert.deepEqual(mechanisms, ['SCRAM-SHA-256', 'DIGEST-MD5']);
   assert.deepEqual([v4v6, address6], [false, 'auto']);
 });
+
+test('ports are a list of numbers, at most four, or none', () => {
+  const portsOf = (content: string, environment: NodeJS.ProcessEnv = {}) => {
+    const loaded = loadConfig(fileWith(content), environment);
+    return loaded.ok ? loaded.config.tunnel.filteredPorts : loaded.problems;
+  };
+  assert.deepEqual(portsOf(''), [25]);
+  assert.deepEqual(portsOf('[tunnel]\nfilteredPorts = [25, 445]\n'), [25, 445]);
+  assert.deepEqual(portsOf('[tunnel]\nfilteredPorts = []\n'), []);
+  assert.deepEqual(portsOf('', { SIXWAY_TUNNEL_FILTERED_PORTS: '25, 465' }), [25, 465]);
+  assert.deepEqual(portsOf('', { SIXWAY_TUNNEL_FILTERED_PORTS: '' }), []);
+  for (const wrong of ['[0]', '[1, 2, 3, 4, 5]', '["smtp"]', '25'])
+    assert.match(String(portsOf(`[tunnel]\nfilteredPorts = ${wrong}\n`)), /a list of at most four/);
+});
