@@ -3,6 +3,7 @@
 
 import { Command } from 'commander';
 import { addConnectCommand } from './cli/connect.ts';
+import { addGroupCommands } from './cli/groups.ts';
 import { addMachineCommands } from './cli/machine.ts';
 import { CommandFailed } from './cli/output.ts';
 import { addPoolCommands } from './cli/pools.ts';
@@ -19,6 +20,7 @@ const program = new Command('sixway')
 
 addMachineCommands(program);
 addUserCommands(program);
+addGroupCommands(program);
 addPoolCommands(program);
 addTunnelCommands(program);
 addConnectCommand(program);

@@ -2,6 +2,7 @@
 // where that is decided. Pure.
 
 import type { RateLimits } from '../dataplane/contract.ts';
+import { HIGHEST_RATE, LOWEST_RATE, SMALLEST_MTU } from '../dataplane/records.ts';
 import type { Policies, TunnelPolicy } from '../store/policies.ts';
 
 export interface EffectivePolicy {
@@ -25,3 +26,8 @@ export function effectivePolicy({ policy, group }: Policies): EffectivePolicy {
     unfiltered: said('ports') === 'open',
   };
 }
+
+/** What can be said. IPv4 carries 1500 octets nearly everywhere, of which IPv4 and UDP take 28. */
+export const MTU_RANGE = { min: SMALLEST_MTU, max: 1472 } as const;
+/** Bits a second; 0 is no limit. */
+export const RATE_RANGE = { min: LOWEST_RATE, max: HIGHEST_RATE } as const;

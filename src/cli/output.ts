@@ -64,6 +64,18 @@ export function formatBytes(bytes: bigint | number): string {
   return '';
 }
 
+/** Bits a second: 20000000 → `20 Mbit/s`; 0 is `none`. */
+export function formatRate(bitsPerSecond: number): string {
+  if (bitsPerSecond === 0) return 'none';
+  for (const [unit, size] of [
+    ['Gbit/s', 1e9],
+    ['Mbit/s', 1e6],
+    ['kbit/s', 1e3],
+  ] as const)
+    if (bitsPerSecond >= size) return `${Number((bitsPerSecond / size).toFixed(3))} ${unit}`;
+  return `${bitsPerSecond} bit/s`;
+}
+
 /** `just now`, `12 s ago`, `3 min ago`, `5 h ago`, then the date. */
 export function formatAgo(atMs: number | undefined, nowMs: number): string {
   if (atMs === undefined || Number.isNaN(atMs)) return 'never';

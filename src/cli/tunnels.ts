@@ -4,6 +4,7 @@
 import type { Command } from 'commander';
 import { formatEndpoint, formatIpv4, formatIpv6, formatPrefix } from '../address.ts';
 import { ipv4ViewOf } from '../broker/ipv4-tunnels.ts';
+import { effectivePolicy } from '../broker/policy.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { withStore } from '../parts.ts';
 import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
@@ -14,11 +15,18 @@ import {
   fail,
   formatAgo,
   formatBytes,
+  formatRate,
   isoTime,
   printFacts,
   printJson,
   printTable,
 } from './output.ts';
+import {
+  addPolicyOptions,
+  effectiveJson,
+  type PolicyFlags,
+  policyChangeOf,
+} from './policy-options.ts';
 
 interface Flags {
   config?: string;
@@ -72,6 +80,46 @@ export function addTunnelCommands(program: Command): void {
       if (flags.json) printJson(shown);
       else showTunnel(shown);
     });
+
+  addPolicyOptions(command('set <tunnel>'))
+    .description('change what one tunnel may do, at once; default: as its user’s group says')
+    .action(async (which: string, flags: Flags & PolicyFlags) => {
+      const change = policyChangeOf(flags);
+      if (Object.keys(change).length === 0) fail('say what is to change: see --help');
+      const { config } = configOf(flags);
+      const changed = await withStore(config, async (store) => {
+        const { id } = await findTunnel(store, which);
+        await store.setTunnelPolicy(id, change, Date.now());
+        return findTunnel(store, String(id));
+      });
+      const holds = effectiveJson(effectivePolicy(changed), config.tunnel.mtu);
+      if (flags.json) printJson({ tunnel: changed.id, ...holds });
+      else {
+        console.log(
+          `Tunnel ${changed.id}: MTU ${holds.mtu}, rate in ${formatRate(holds.rateIn)}, ` +
+            `rate out ${formatRate(holds.rateOut)}, filtered ports ${holds.ports}`,
+        );
+      }
+    });
+
+  for (const [word, description, state] of [
+    ['disable', 'end a tunnel’s traffic and refuse its logins; its addresses are kept', 'disabled'],
+    ['enable', 'let a disabled tunnel’s client log in again', 'enabled'],
+  ] as const) {
+    command(`${word} <tunnel>`)
+      .description(description)
+      .action(async (which: string, flags: Flags) => {
+        const { config } = configOf(flags);
+        const { id, user } = await withStore(config, async (store) => {
+          const found = await findTunnel(store, which);
+          // Either takes the client away.
+          if (found.state !== state) await store.setTunnelState(found.id, state, Date.now());
+          return found;
+        });
+        if (flags.json) printJson({ tunnel: id, result: state });
+        else console.log(`Tunnel ${id} of ${user?.name ?? 'nobody'} is ${state}`);
+      });
+  }
 
   command('close <tunnel>')
     .description('end a tunnel; its addresses go back to their pools')

@@ -2,8 +2,10 @@
 
 import type { Command } from 'commander';
 import type { AccountRefusal, Accounts } from '../broker/accounts.ts';
+import { moveToGroup, NO_GROUP } from '../broker/groups.ts';
 import { openAccounts, withStore } from '../parts.ts';
 import { addConfigOption, configOf } from './config-option.ts';
+import { explainGroup } from './groups.ts';
 import { readSecret } from './input.ts';
 import { fail, isoTime, printJson, printTable } from './output.ts';
 
@@ -94,9 +96,28 @@ export function addUserCommands(program: Command): void {
       else console.log(`${name} is ${trusted ? '' : 'not '}trusted to set up others’ tunnels`);
     });
 
+  command('group <name> <group>')
+    .description(`put a user into a group, or into ${NO_GROUP}: its limits are the user’s then`)
+    .action(async (name: string, group: string, flags: Flags) => {
+      const { config } = configOf(flags);
+      const result = await withStore(config, (store) =>
+        moveToGroup(store, name, group, Date.now()),
+      );
+      if (!result.ok)
+        fail(
+          result.refusal === 'no-such-user'
+            ? REASONS['no-such-user'](name)
+            : explainGroup(result.refusal, group),
+        );
+      if (flags.json) printJson({ user: name, group: group === NO_GROUP ? undefined : group });
+      else console.log(group === NO_GROUP ? `${name} is in no group` : `${name} is in ${group}`);
+    });
+
   command('list')
     .description('all users')
     .action(async (flags: Flags) => {
+      const groups = await withStore(configOf(flags).config, (store) => store.groups());
+      const groupNames = new Map(groups.map(({ id, name }) => [id, name]));
       const users = await withAccounts(flags, async (accounts) => {
         const all = [];
         for (let after = ''; ; ) {
@@ -106,16 +127,17 @@ export function addUserCommands(program: Command): void {
           after = page.at(-1)?.name ?? '';
         }
       });
-      const shown = users.map(({ name, disabledAtMs, proxyTrustedAtMs, createdAtMs }) => ({
+      const shown = users.map(({ name, disabledAtMs, proxyTrustedAtMs, groupId, createdAtMs }) => ({
         name,
         state: disabledAtMs === undefined ? 'enabled' : 'disabled',
         trusted: proxyTrustedAtMs === undefined ? undefined : 'proxy',
+        group: groupId === undefined ? undefined : groupNames.get(groupId),
         created: isoTime(createdAtMs),
       }));
       if (flags.json) printJson(shown);
       else
         printTable(
-          ['name', 'state', 'trusted', 'created'],
+          ['name', 'state', 'trusted', 'group', 'created'],
           shown.map((row) => Object.values(row)),
         );
     });
