@@ -41,16 +41,30 @@ export type IpPrefix = Ipv4Prefix | Ipv6Prefix;
 
 const MAX_IPV6 = (1n << 128n) - 1n;
 
+const ZERO = 0x30;
+/** As a digit. */
+const DOT = 0x2e - ZERO;
+
 /** Strict dotted quad: four decimal numbers without leading zeros. */
 export function parseIpv4(text: string): Ipv4Address | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
+  // Digit by digit: a server reads a million of them when it starts.
   let value = 0;
-  for (const part of parts) {
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    value = value * 256 + Number(part);
+  let parts = 0;
+  let part = -1;
+  for (let i = 0; i <= text.length; i++) {
+    const digit = i === text.length ? DOT : text.charCodeAt(i) - ZERO;
+    if (digit === DOT) {
+      if (part < 0) return undefined;
+      value = value * 256 + part;
+      parts++;
+      part = -1;
+    } else {
+      if (digit < 0 || digit > 9 || part === 0) return undefined;
+      part = part < 0 ? digit : part * 10 + digit;
+      if (part > 255) return undefined;
+    }
   }
-  return value;
+  return parts === 4 ? value : undefined;
 }
 
 export function formatIpv4(address: Ipv4Address): string {

@@ -1,5 +1,6 @@
 // Delegations that are leased, by owner index: where the data plane leads their packets. Reads only.
 
+import { readDense } from './dense.ts';
 import type { Pool } from './pools.ts';
 import type { Reader } from './schema.ts';
 
@@ -37,14 +38,14 @@ export async function readOwnershipsFrom(
   position: number,
   limit: number,
 ): Promise<readonly Ownership[]> {
-  const rows = await db
+  const query = db
     .selectFrom('leases')
     .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
     .select(['leases.position', 'tunnels.slot'])
     .where('leases.pool_id', '=', pool.id)
     .where('leases.position', '>=', position)
     .orderBy('leases.position')
-    .limit(limit)
-    .execute();
-  return rows.map((row) => ({ index: pool.firstIndex + row.position, slot: row.slot }));
+    .limit(limit);
+  const rows = await readDense<readonly [position: number, slot: number]>(db, query);
+  return rows.map((row) => ({ index: pool.firstIndex + row[0], slot: row[1] }));
 }

@@ -18,6 +18,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
+import { isDense } from './dense.ts';
 import { StoreError, type StoreErrorKind } from './error.ts';
 import { Store } from './store.ts';
 
@@ -155,7 +156,7 @@ class SqliteConnection implements DatabaseConnection {
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
     const parameters = query.parameters as SQLInputValue[];
     try {
-      const statement = this.#prepare(query.sql);
+      const statement = this.#prepare(query.sql, isDense(query));
       if (statement.columns().length > 0) return { rows: statement.all(...parameters) as Row[] };
       const { changes, lastInsertRowid } = statement.run(...parameters);
       return {
@@ -172,12 +173,14 @@ class SqliteConnection implements DatabaseConnection {
     yield await this.executeQuery<Row>(query);
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
+  #prepare(sql: string, dense: boolean): StatementSync {
+    const key = dense ? `dense: ${sql}` : sql;
+    let statement = this.#statements.get(key);
     if (!statement) {
       if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear();
       statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
+      if (dense) statement.setReturnArrays(true);
+      this.#statements.set(key, statement);
     }
     return statement;
   }

@@ -9,6 +9,7 @@ import {
   parseIpv4,
   prefixAt,
 } from '../address.ts';
+import { readDense } from './dense.ts';
 import { StoreError } from './error.ts';
 import { POLICY_COLUMNS, type Policies, toPolicies } from './policies.ts';
 import { parseStoredPrefix } from './pools.ts';
@@ -116,12 +117,60 @@ export async function readSlotsFrom(
   limit: number,
 ): Promise<readonly SlotTunnel[]> {
   // By slot and not by id: the rule that slots are unique is also the index that this runs along.
-  const rows = await bySlot(db)
-    .where('tunnels.slot', '>=', slot)
-    .orderBy('tunnels.slot')
-    .limit(limit)
-    .execute();
-  return rows.map(toSlotTunnel);
+  const query = bySlot(db).where('tunnels.slot', '>=', slot).orderBy('tunnels.slot').limit(limit);
+  const rows = await readDense<DenseSlotRow>(db, query);
+  return rows.map((row) => toSlotTunnel(fromDense(row)));
+}
+
+type SlotRow = Awaited<ReturnType<ReturnType<typeof bySlot>['execute']>>[number];
+type DenseSlotRow = { readonly [I in keyof typeof SLOT_COLUMNS]: SlotRow[ColumnName<I>] };
+/** Of `table.column` and `table.column as name`, what the row calls it. */
+type ColumnName<I extends keyof typeof SLOT_COLUMNS> =
+  (typeof SLOT_COLUMNS)[I] extends `${string} as ${infer Name extends keyof SlotRow}`
+    ? Name
+    : (typeof SLOT_COLUMNS)[I] extends `${string}.${infer Name extends keyof SlotRow}`
+      ? Name
+      : never;
+
+const SLOT_COLUMNS = [
+  'tunnels.slot',
+  'tunnels.user_id',
+  'tunnels.state',
+  'tunnels.interface_id',
+  'tunnels.keepalive_seconds',
+  'tunnels.created_at_ms',
+  'users.disabled_at_ms',
+  'attachments.encapsulation',
+  'attachments.client_address',
+  'attachments.client_port',
+  'attachments.attached_at_ms',
+  ...POLICY_COLUMNS,
+] as const;
+
+/** Written out: what the engine can see through is many times faster than a loop over names. */
+function fromDense(row: DenseSlotRow): SlotRow {
+  return {
+    slot: row[0],
+    user_id: row[1],
+    state: row[2],
+    interface_id: row[3],
+    keepalive_seconds: row[4],
+    created_at_ms: row[5],
+    disabled_at_ms: row[6],
+    encapsulation: row[7],
+    client_address: row[8],
+    client_port: row[9],
+    attached_at_ms: row[10],
+    mtu: row[11],
+    in_bits_per_second: row[12],
+    out_bits_per_second: row[13],
+    ports: row[14],
+    group_name: row[15],
+    group_mtu: row[16],
+    group_in_bits_per_second: row[17],
+    group_out_bits_per_second: row[18],
+    group_ports: row[19],
+  };
 }
 
 function bySlot(db: Reader) {
@@ -131,25 +180,10 @@ function bySlot(db: Reader) {
     .leftJoin('users', 'users.id', 'tunnels.user_id')
     .leftJoin('groups', 'groups.id', 'users.group_id')
     .leftJoin('attachments', 'attachments.tunnel_id', 'tunnels.id')
-    .select([
-      'tunnels.slot',
-      'tunnels.user_id',
-      'tunnels.state',
-      'tunnels.interface_id',
-      'tunnels.keepalive_seconds',
-      'tunnels.created_at_ms',
-      ...POLICY_COLUMNS,
-      'users.disabled_at_ms',
-      'attachments.encapsulation',
-      'attachments.client_address',
-      'attachments.client_port',
-      'attachments.attached_at_ms',
-    ]);
+    .select(SLOT_COLUMNS);
 }
 
-function toSlotTunnel(
-  row: Awaited<ReturnType<ReturnType<typeof bySlot>['execute']>>[number],
-): SlotTunnel {
+function toSlotTunnel(row: SlotRow): SlotTunnel {
   return {
     slot: row.slot,
     anonymous: row.user_id === null,
@@ -183,8 +217,12 @@ export async function readAttachedAtAddress(
   return rows.map((row) => ({ id: row.id, anonymous: row.user_id === null }));
 }
 
+/** All users' tunnels have the same one. */
+let lastInterfaceId = { text: '', id: 0n };
+
 function parseInterfaceId(text: string): bigint {
-  return BigInt(`0x${text}`);
+  if (text !== lastInterfaceId.text) lastInterfaceId = { text, id: BigInt(`0x${text}`) };
+  return lastInterfaceId.id;
 }
 
 /** The columns come out of a left join: all of them are null when there is none. */
