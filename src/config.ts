@@ -294,11 +294,16 @@ export const SETTINGS = {
       '/sys/fs/bpf/sixway',
       'Where programs and maps are pinned, so that traffic flows while the daemon is away.',
     ),
-    maxTunnels: setting(whole(1, 16_777_216), 65_536, 'Records in the kernel; 64 bytes each.'),
+    maxTunnels: setting(whole(1, 16_777_216), 65_536, 'Records in the kernel; 120 bytes each.'),
     maxIpv4Tunnels: setting(
       whole(1, 16_777_216),
       16_384,
-      'Records in the kernel for tunnels of IPv4 in IPv6 (v4v6); 64 bytes each.',
+      'Records in the kernel for tunnels of IPv4 in IPv6 (v4v6); 120 bytes each.',
+    ),
+    maxLimitedTunnels: setting(
+      whole(1, 16_777_216),
+      65_536,
+      'Tunnels that may have limited rates at once; 16 bytes each, and about 100 more for each that has.',
     ),
     maxDelegations: setting(
       whole(1, 268_435_456),

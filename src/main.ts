@@ -81,8 +81,14 @@ async function build(
   const { realm } = accounts;
   say(`Users, pools and tunnels are in ${config.store.database}; the realm is ${realm}`);
 
-  const { pinDirectory, maxTunnels, maxDelegations, maxIpv4Tunnels } = config.dataplane;
-  const capacity = { tunnels: maxTunnels, owners: maxDelegations, v4v6: maxIpv4Tunnels };
+  const { pinDirectory, maxTunnels, maxDelegations, maxIpv4Tunnels, maxLimitedTunnels } =
+    config.dataplane;
+  const capacity = {
+    tunnels: maxTunnels,
+    owners: maxDelegations,
+    v4v6: maxIpv4Tunnels,
+    limited: maxLimitedTunnels,
+  };
   const dataplane = explaining(() => Dataplane.open({ pinDirectory, capacity }));
   parts.defer(() => dataplane.close());
   const metrics = new Metrics({

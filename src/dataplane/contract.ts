@@ -117,6 +117,8 @@ export interface Capacity {
   readonly owners: number;
   /** Tunnels that carry IPv4 over IPv6. */
   readonly v4v6?: number;
+  /** Tunnels of either kind that may have limited rates at once; absent: all of them. */
+  readonly limited?: number;
 }
 
 /** Packets a second of signalling that reach user space, bursts of twice that; 0: no limit. */

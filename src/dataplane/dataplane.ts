@@ -152,6 +152,7 @@ export class Dataplane {
       tunnels: mapInfo(maps.tunnels).maxEntries,
       owners: mapInfo(maps.owners).maxEntries * OWNERS_PER_BLOCK,
       v4v6: mapInfo(maps.tunnels_v4v6).maxEntries,
+      limited: mapInfo(maps.rates).maxEntries,
     };
     this.#memory = shareMemory(maps, this.capacity);
     this.#config = readConfig(readElement(maps.config, 0, CONFIG_SIZE), 0);

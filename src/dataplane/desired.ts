@@ -9,7 +9,7 @@ import type {
   RateLimits,
   Standing,
 } from './contract.ts';
-import { type Decided, recordOf, STANDING_FLAGS } from './records.ts';
+import { type Decided, isLimited, recordOf, STANDING_FLAGS } from './records.ts';
 
 /** By slot; a slot without an endpoint has flags that say why. */
 export class DesiredTunnels {
@@ -54,6 +54,7 @@ export class DesiredMaps {
   readonly owners: Uint32Array<ArrayBuffer>;
   readonly v4v6 = new Map<number, DesiredV4v6>();
   readonly #capacity: Required<Capacity>;
+  #limitedV4v6 = 0;
   readonly #checkV4v6: (slot: number, desired: DesiredV4v6) => void;
 
   constructor(
@@ -78,6 +79,7 @@ export class DesiredMaps {
     this.#checkSlot(slot);
     if (typeof desired === 'string') this.tunnels.flags[slot] = STANDING_FLAGS[desired];
     else this.tunnels.put(slot, desired);
+    this.#checkLimited();
   }
 
   owner(index: number, slot: number): void {
@@ -90,6 +92,14 @@ export class DesiredMaps {
   tunnelV4v6(slot: number, desired: DesiredV4v6): void {
     this.#checkV4v6(slot, desired);
     this.v4v6.set(slot, desired);
+    if (typeof desired !== 'string' && isLimited(desired.rates)) this.#limitedV4v6++;
+    this.#checkLimited();
+  }
+
+  #checkLimited(): void {
+    const { limited } = this.#capacity;
+    if (this.tunnels.rates.size + this.#limitedV4v6 > limited)
+      throw new RangeError(`More than ${limited} tunnels have limited rates`);
   }
 
   #checkSlot(slot: number): void {

@@ -108,7 +108,8 @@ export function loadOverMaps(
     owners: Math.ceil(capacity.owners / OWNERS_PER_BLOCK),
     faults: capacity.tunnels,
     faults_v4v6: Math.max(1, capacity.v4v6 ?? 0),
-    rates: capacity.tunnels + (capacity.v4v6 ?? 0),
+    // A hash needs 16 octets for every entry that it may ever have.
+    rates: Math.max(1, capacity.limited ?? capacity.tunnels + (capacity.v4v6 ?? 0)),
   };
   const choices: Record<string, MapChoice> = {};
   for (const name of MAP_NAMES) {

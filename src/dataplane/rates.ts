@@ -8,7 +8,7 @@ import {
   TUNNEL_RATE_SIZE,
   writeTunnelRate,
 } from './layout.gen.ts';
-import { deleteMapElement, findMapElement, updateMapElement } from './native.ts';
+import { deleteMapElement, findMapElement, KernelError, updateMapElement } from './native.ts';
 import { costOfRate } from './records.ts';
 
 export class Rates {
@@ -47,7 +47,12 @@ export class Rates {
       inCost: costOfRate(limits.inBitsPerSecond),
       outCost: costOfRate(limits.outBitsPerSecond),
     });
-    updateMapElement(this.#mapFd, this.#firstKey + slot, value);
+    try {
+      updateMapElement(this.#mapFd, this.#firstKey + slot, value);
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== 'E2BIG') throw error;
+      throw new RangeError('There is no room for another tunnel with limited rates');
+    }
   }
 
   delete(slot: number): void {

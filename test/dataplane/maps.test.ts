@@ -270,7 +270,7 @@ describe('what is pinned', () => {
     exchangePacket(9);
     plane.close();
     plane = scratch.open({ tunnels: 512, owners: 131072 });
-    assert.deepEqual(plane.capacity, { tunnels: 512, owners: 131072, v4v6: 1 });
+    assert.deepEqual(plane.capacity, { tunnels: 512, owners: 131072, v4v6: 1, limited: 512 });
     assert.deepEqual(plane.attachment(9), PLAIN_CLIENT);
     assert.equal(plane.counters(9).inPackets, 1n);
     plane.put(511, PLAIN_CLIENT);

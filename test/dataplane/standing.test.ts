@@ -29,7 +29,7 @@ import {
   updateMapElement,
 } from '../../src/dataplane/native.ts';
 import { endpointValue, strayPlace } from '../../src/dataplane/records.ts';
-import { address4, address6, CLIENT, CLIENT6, makeScratch, SETTINGS } from './scratch.ts';
+import { address4, address6, CAPACITY, CLIENT, CLIENT6, makeScratch, SETTINGS } from './scratch.ts';
 
 const CLIENT_AT: Attachment = {
   encapsulation: 'v6udpv4',
@@ -200,6 +200,17 @@ describe('what a tunnel may do', () => {
       assert.throws(() => plane.put(3, { ...CLIENT_AT, rates }), RangeError);
       assert.throws(() => plane.putV4v6(3, { ...CLIENT6_AT, rates }), RangeError);
     }
+  });
+
+  test('has room for as many tunnels with limits as was asked for', () => {
+    plane.close();
+    plane = scratch.open({ ...CAPACITY, limited: 1 });
+    plane.put(3, limited);
+    assert.throws(() => plane.put(4, limited), /no room for another tunnel with limited rates/);
+    plane.put(4, CLIENT_AT);
+    const tunnels = [3, 4].map((slot) => ({ slot, attachment: limited }));
+    assert.throws(() => plane.reconcile({ ...NOTHING, tunnels }), /More than 1 tunnels/);
+    assert.deepEqual(plane.attachment(3), limited);
   });
 
   test('changes without an instant in which the tunnel is closed', () => {
