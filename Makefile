@@ -7,7 +7,7 @@ ALONE = test/e2e/flood.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check fuzz run bench clean
+.PHONY: help setup setup-test build demo test check fuzz run bench bench-load clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
@@ -49,6 +49,10 @@ test: setup-test build check
 fuzz: setup
 	@tools/install-packages.sh fuzz
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
+
+# How long the broker takes to start with TUNNELS=1000000 in its database.
+bench-load: build
+	@$(NODE) bench/load.ts $(or $(TUNNELS),1000000)
 
 run: build
 	@bin/sixway serve
