@@ -1,6 +1,6 @@
 // The server's maps in a directory of bpffs, where they outlive the process: adopted when they fit,
-// replaced when their layout is another, grown or shrunk with their contents when only their size is.
-// It must not know what the records in them say.
+// replaced when their layout is another (layout-migration.ts says what becomes of what they say), grown
+// or shrunk with their contents when only their size is. It must not know what the records in them say.
 
 import { closeSync, existsSync, mkdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +22,7 @@ import {
   TUNNEL_SIZE,
   TUNNEL_V4V6_SIZE,
 } from './layout.gen.ts';
+import { carryOver, openFormerMaps } from './layout-migration.ts';
 import {
   type LoadedObject,
   loadObject,
@@ -35,6 +36,7 @@ import {
   updateMapElement,
 } from './native.ts';
 
+/** In the order in which they are pinned: the last one says of which layout all of them are. */
 export const MAP_NAMES = [
   'tunnels',
   'tunnels_v4v6',
@@ -44,8 +46,8 @@ export const MAP_NAMES = [
   'rates',
   'strays',
   'pools',
-  'config',
   'outcomes',
+  'config',
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 
@@ -94,7 +96,8 @@ export function adoptMaps(directory: string): MapDescriptors | undefined {
 
 /**
  * Loads the object with the pinned maps where they fit and with fresh ones where not, and pins the
- * fresh ones. Programs that run on the old maps go on doing so until they are replaced.
+ * fresh ones, which say what the old ones said. Programs that run on the old maps go on doing so until
+ * they are replaced; what they count until then is lost.
  */
 export function loadOverMaps(
   objectPath: string,
@@ -102,6 +105,7 @@ export function loadOverMaps(
   capacity: Capacity,
 ): { object: LoadedObject; maps: MapDescriptors; adopted: boolean } {
   const pinned = adoptMaps(directory);
+  const former = pinned ? undefined : openFormerMaps(directory);
   const sizes: Partial<Record<MapName, number>> = {
     tunnels: capacity.tunnels,
     tunnels_v4v6: Math.max(1, capacity.v4v6 ?? 0), // no map is empty
@@ -121,20 +125,22 @@ export function loadOverMaps(
   }
   try {
     const object = loadObject(objectPath, choices);
-    for (const name of MAP_NAMES) {
-      if (choices[name]?.reuseFd !== undefined) continue;
-      const fd = object.mapFd(name);
-      const old = pinned?.[name];
-      if (old !== undefined && name !== 'rates') copyEntries(old, fd, VALUE_SIZES[name]);
-      if (name === 'config') writeVersion(fd);
-      pinOver(fd, join(directory, name));
-    }
     const maps = Object.fromEntries(
       MAP_NAMES.map((name) => [name, object.mapFd(name)]),
     ) as MapDescriptors;
+    if (former) carryOver(former, maps);
+    for (const name of MAP_NAMES) {
+      if (choices[name]?.reuseFd !== undefined) continue;
+      const fd = maps[name];
+      const old = pinned?.[name];
+      if (old !== undefined && name !== 'rates') copyEntries(old, fd, VALUE_SIZES[name]);
+      if (name === 'config' && !former) writeVersion(fd);
+      pinOver(fd, join(directory, name));
+    }
     return { object, maps, adopted: pinned !== undefined };
   } finally {
     for (const fd of Object.values(pinned ?? {})) closeSync(fd);
+    former?.close();
   }
 }
 

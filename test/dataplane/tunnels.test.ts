@@ -6,10 +6,12 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { BROKER_IPV4, buildInternet, HOME_IPV4, type Internet, WEB_IPV6 } from '../lab/internet.ts';
 import { type Host, Lab } from '../lab/lab.ts';
 import { type ClientEnd, received, type ServerEnd } from './ends.ts';
 import { unmountPins } from './scratch.ts';
+import { becomeVersion3 } from './version-3.ts';
 
 const NODE = process.execPath;
 const ENDS = join(import.meta.dirname, 'ends.ts');
@@ -88,6 +90,14 @@ async function transfer(from: Host, to: Host, address: string, octets: number): 
   assert.match(await sink.says(/\d+ octets, .*/).then(([line]) => line), /octets/);
   assert.ok(sink.output.includes(received(octets)), sink.output);
   assert.equal(await sink.ended, 0);
+}
+
+function counterOf(pinDirectory: string, slot: number): bigint {
+  const plane = Dataplane.read(pinDirectory);
+  assert.ok(plane);
+  const { outPackets } = plane.counters(slot);
+  plane.close();
+  return outPackets;
 }
 
 /** The client's end of a tunnel; a function, because the hosts are built later. */
@@ -190,6 +200,16 @@ describe('the broker’s data plane', () => {
     const pinging = internet.web.run('ping', ['-q', '-c', '1500', '-i', '0.002', HOME_INSIDE]);
     for (let i = 0; i < 3; i++) assert.match(await attachServer(), /^ready, upgraded$/m);
     assert.match(await pinging, / 0% packet loss/);
+  });
+
+  test('moves into maps of another layout under traffic without losing a packet', async () => {
+    const pinging = internet.web.run('ping', ['-q', '-c', '400', '-i', '0.01', HOME_INSIDE]);
+    const counted = () => counterOf(server.pinDirectory, 5);
+    const before = counted();
+    becomeVersion3(server.pinDirectory);
+    assert.match(await attachServer(), /^ready, upgraded$/m);
+    assert.match(await pinging, / 0% packet loss/);
+    assert.ok(counted() > before, 'it goes on from where the former maps were');
   });
 
   test('changes its device’s routes with its pools', async () => {
