@@ -1,9 +1,7 @@
-// `sixway tunnel …`: what is up, for whom, and what went through it. Counters come from the kernel's
-// maps, everything else from the store.
+// `sixway tunnel …`: what is up, for whom, what went through it, and what it may do. Counters come from
+// the kernel's maps, everything else from the store.
 
 import type { Command } from 'commander';
-import { formatEndpoint, formatIpv4, formatIpv6, formatPrefix } from '../address.ts';
-import { ipv4ViewOf } from '../broker/ipv4-tunnels.ts';
 import { effectivePolicy } from '../broker/policy.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { withStore } from '../parts.ts';
@@ -11,29 +9,19 @@ import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Store } from '../store/store.ts';
 import type { Tunnel } from '../store/tunnels.ts';
 import { addConfigOption, configOf } from './config-option.ts';
-import {
-  fail,
-  formatAgo,
-  formatBytes,
-  formatRate,
-  isoTime,
-  printFacts,
-  printJson,
-  printTable,
-} from './output.ts';
+import { fail, formatAgo, formatRate, printJson, printTable } from './output.ts';
 import {
   addPolicyOptions,
   effectiveJson,
   type PolicyFlags,
   policyChangeOf,
 } from './policy-options.ts';
+import { describe, showTunnel } from './tunnel-view.ts';
 
 interface Flags {
   config?: string;
   json?: boolean;
 }
-
-type Counters = ReturnType<Dataplane['counters']>;
 
 const PAGE = 1000;
 
@@ -48,14 +36,14 @@ export function addTunnelCommands(program: Command): void {
       const { config } = configOf(flags);
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
       const tunnels = await withStore(config, allTunnels);
-      const shown = tunnels.map((found) => describe(found, countersOf(dataplane, found)));
+      const shown = tunnels.map((found) => describe(found, dataplane, config.tunnel.mtu));
       dataplane?.close();
       if (flags.json) {
         printJson(shown);
         return;
       }
       printTable(
-        ['id', 'user', 'state', 'by', 'client', 'link', 'prefix', 'last seen'],
+        ['id', 'user', 'state', 'by', 'client', 'link', 'prefix', 'drops', 'last seen'],
         shown.map((row) => [
           row.tunnel,
           row.user ?? '(anonymous)',
@@ -64,6 +52,7 @@ export function addTunnelCommands(program: Command): void {
           row.endpoint,
           row.link,
           row.prefix,
+          row.drops?.packets,
           formatAgo(row.counters && Date.parse(row.counters.inLastSeen ?? ''), Date.now()),
         ]),
       );
@@ -75,7 +64,7 @@ export function addTunnelCommands(program: Command): void {
       const { config } = configOf(flags);
       const found = await withStore(config, (store) => findTunnel(store, which));
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
-      const shown = describe(found, countersOf(dataplane, found));
+      const shown = describe(found, dataplane, config.tunnel.mtu);
       dataplane?.close();
       if (flags.json) printJson(shown);
       else showTunnel(shown);
@@ -167,80 +156,4 @@ async function findTunnel(store: Store, which: string): Promise<Tunnel | Ipv4Tun
   if (!user) fail(`there is no user ${which}`);
   const tunnel = await find({ userId: user.id });
   return tunnel ?? fail(`${which} has no tunnel yet: it is made at the first login`);
-}
-
-function countersOf(
-  dataplane: Dataplane | undefined,
-  { family, slot }: Tunnel | Ipv4Tunnel,
-): Counters | undefined {
-  return family === 'ipv4' ? dataplane?.countersV4v6(slot) : dataplane?.counters(slot);
-}
-
-/** What the ends of the link are, and beyond it. */
-function addressesOf(tunnel: Tunnel | Ipv4Tunnel) {
-  if (tunnel.family === 'ipv4') {
-    const client = tunnel.attachment?.client;
-    const { client4 } = ipv4ViewOf(tunnel, { address: client ?? 0n, port: 0 });
-    return {
-      encapsulation: client === undefined ? undefined : 'v4v6',
-      endpoint: client === undefined ? undefined : formatIpv6(client),
-      link: formatPrefix(tunnel.link),
-      address: formatIpv4(client4),
-      prefix: undefined,
-      nameServers: [],
-    };
-  }
-  const { attachment, delegation } = tunnel;
-  return {
-    encapsulation: attachment?.encapsulation,
-    endpoint: attachment && formatEndpoint(attachment.client),
-    link: formatPrefix(tunnel.link),
-    address: formatIpv6(tunnel.link.address | tunnel.interfaceId),
-    prefix: delegation && formatPrefix(delegation),
-    nameServers: tunnel.nameServers,
-  };
-}
-
-function describe(tunnel: Tunnel | Ipv4Tunnel, counters: Counters | undefined) {
-  const { attachment, state } = tunnel;
-  return {
-    tunnel: tunnel.id,
-    user: tunnel.user?.name,
-    state: state === 'disabled' ? 'disabled' : attachment ? 'attached' : 'detached',
-    ...addressesOf(tunnel),
-    keepaliveSeconds: tunnel.keepaliveSeconds,
-    created: isoTime(tunnel.createdAtMs),
-    lastLogin: isoTime(tunnel.lastLoginAtMs),
-    expires: isoTime(tunnel.expiresAtMs),
-    counters: counters && {
-      inPackets: counters.inPackets,
-      inBytes: counters.inBytes,
-      outPackets: counters.outPackets,
-      outBytes: counters.outBytes,
-      inLastSeen: isoTime(counters.inLastSeenMs),
-      outLastSeen: isoTime(counters.outLastSeenMs),
-    },
-  };
-}
-
-function showTunnel({ counters, ...shown }: ReturnType<typeof describe>): void {
-  const nowMs = Date.now();
-  const traffic = (packets: bigint, bytes: bigint, lastSeen: string | undefined) =>
-    `${packets} packets, ${formatBytes(bytes)}, last ${formatAgo(lastSeen === undefined ? undefined : Date.parse(lastSeen), nowMs)}`;
-  printFacts({
-    tunnel: shown.tunnel,
-    user: shown.user ?? '(anonymous)',
-    state: shown.state,
-    'client at': shown.endpoint,
-    encapsulation: shown.encapsulation,
-    'client address': shown.address,
-    prefix: shown.prefix,
-    'names to': shown.nameServers.join(', ') || undefined,
-    keepalive: `every ${shown.keepaliveSeconds} s`,
-    created: shown.created,
-    'last login': shown.lastLogin,
-    expires: shown.expires,
-    'from client': counters && traffic(counters.inPackets, counters.inBytes, counters.inLastSeen),
-    'to client': counters && traffic(counters.outPackets, counters.outBytes, counters.outLastSeen),
-  });
 }

@@ -76,6 +76,31 @@ test('a full pool refuses the next user with a status, and the first one’s tun
   await client.stop();
 });
 
+test('what a tunnel may do is said for it or for its user’s group, and shown', async () => {
+  await json('group', 'add', 'staff', '--mtu', '1400', '--rate-in', '20M', '--open-ports');
+  await json('user', 'group', 'first', 'staff');
+  await json('tunnel', 'set', 'first', '--rate-out', '1.5G', '--close-ports');
+  const { policy } = (await json('tunnel', 'show', 'first')) as { policy: object };
+  assert.deepEqual(policy, {
+    mtu: 1400,
+    rateIn: 20_000_000,
+    rateOut: 1_500_000_000,
+    ports: 'closed',
+    own: { rateOut: 1_500_000_000, ports: 'closed' },
+    group: { name: 'staff', mtu: 1400, rateIn: 20_000_000, ports: 'open' },
+  });
+  assert.match(await broker.sixway('tunnel', 'show', 'first'), /20 Mbit\/s from, 1\.5 Gbit\/s to/);
+  const refused = await broker.trySixway('group', 'remove', 'staff');
+  assert.match(refused.stderr, /^sixway: there are users in staff/);
+  await json('user', 'group', 'first', 'none');
+  await json('group', 'remove', 'staff');
+  assert.deepEqual(await json('group', 'list'), []);
+  await json('tunnel', 'disable', 'first');
+  const { state } = (await json('tunnel', 'show', 'first')) as { state: string };
+  assert.equal(state, 'disabled');
+  await json('tunnel', 'enable', 'first');
+});
+
 test('a pool added while the broker runs is used at once', async () => {
   await broker.sixway('pool', 'add', '2001:db8:1000:1000::/52', '--for', 'links');
   await json('user', 'passwd', 'second');
