@@ -357,8 +357,6 @@ int tunnel_ingress(struct __sk_buff *skb)
 
 	if (!settings)
 		return TC_ACT_OK;
-	if (skb->protocol == bpf_htons(ETH_P_IPV6) && !settings->local6_high)
-		return TC_ACT_OK;
 	/* Of two uplinks each has its family; the other's link layer may be another. */
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		if (skb->ifindex == settings->uplink6_ifindex)

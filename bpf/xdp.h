@@ -111,7 +111,8 @@ static __always_inline struct tunnel *find_plain_sender(struct xdp_md *ctx,
 	if (found != FOUND_LINK && found != FOUND_DELEGATED)
 		return 0;
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
-	if (!tunnel || tunnel->endpoint != outer->endpoint || tunnel->flags & TUNNEL_LIMITED)
+	if (!tunnel || tunnel->endpoint != outer->endpoint ||
+	    tunnel->flags & (TUNNEL_LIMITED | TUNNEL_DISABLED))
 		return 0;
 	if (found == FOUND_LINK) {
 		low = low_half(&outer->inner->saddr);
@@ -246,7 +247,8 @@ static __always_inline int forward_from_ipv6(struct xdp_md *ctx, const struct co
 		return XDP_PASS;
 	tunnel = bpf_map_lookup_elem(&tunnels, &slot);
 	endpoint = tunnel ? tunnel->endpoint : 0;
-	if (!endpoint || tunnel->flags & (TUNNEL_LIMITED | TUNNEL_SILENT_UNTIL_HEARD))
+	if (!endpoint ||
+	    tunnel->flags & (TUNNEL_LIMITED | TUNNEL_DISABLED | TUNNEL_SILENT_UNTIL_HEARD))
 		return XDP_PASS;
 	largest = tunnel->mtu ? tunnel->mtu : settings->tunnel_mtu;
 	if (length > largest)

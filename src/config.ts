@@ -289,6 +289,17 @@ export const SETTINGS = {
   },
   dataplane: {
     device: setting(text, 'sixway0', 'Tunnel device that the pools are routed to.'),
+    mode: setting(
+      oneOf('complete', 'fast'),
+      'complete',
+      'complete: the firewall, conntrack and captures see inner packets as on any router. fast: where ' +
+        'the drivers have XDP, ordinary packets are forwarded before all that.',
+    ),
+    xdp: setting(
+      flag,
+      true,
+      'Attach to the network driver where it has XDP. Without, tc does everything.',
+    ),
     pinDirectory: setting(
       path,
       '/sys/fs/bpf/sixway',

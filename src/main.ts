@@ -122,7 +122,7 @@ async function build(
   );
 
   // Only when the maps are right: programs that a new layout replaces begin with empty ones.
-  const { device } = config.dataplane;
+  const { device, mode, xdp } = config.dataplane;
   const { mtu } = config.tunnel;
   const { manageSysctls } = config.server;
   const at = {
@@ -133,6 +133,8 @@ async function build(
     device,
     mtu,
     manageSysctls,
+    mode,
+    xdp,
     filteredPorts: config.tunnel.filteredPorts,
     signallingLimits: {
       perAddress: config.tsp.packetsPerAddress,

@@ -171,6 +171,8 @@ export interface AttachOptions {
   readonly filteredPorts?: readonly number[];
   /** Absent: complete. */
   readonly mode?: ForwardingMode;
+  /** false: leave the drivers' XDP alone, whatever the mode. */
+  readonly xdp?: boolean;
 }
 
 /** The programs' settings, as {@link AttachOptions} and the interfaces found there make them. */

@@ -241,7 +241,8 @@ export class Dataplane {
       links.push(this.#ensureLink('ingress6', uplink6.index, uplink6Name, actions));
     else removePins(this.#pinDirectory, [LINK_PINS.ingress6]);
     links.push(this.#ensureLink('egress', tunnel.index, device, actions));
-    this.#attachXdp(options.mode ?? 'complete', uplink, uplink6, actions);
+    if (options.xdp === false) removePins(this.#pinDirectory, [LINK_PINS.xdp, LINK_PINS.xdp6]);
+    else this.#attachXdp(options.mode ?? 'complete', uplink, uplink6, actions);
     const mtu4 = Math.min(mtu, uplink6.mtu - OVERHEAD_V4V6);
     this.#routes = { device, uplink6: uplink6Name, mtu4, manageSysctls };
     actions.push(...syncTunnelRoutes(this.#routes, this.pools(), this.ipv4Pools()));

@@ -21,6 +21,9 @@ export interface ServerEnd {
   uplink: string;
   localAddress: string;
   mtu?: number;
+  /** Whether the uplink's driver may be made use of (XDP). */
+  xdp?: boolean;
+  mode?: 'complete' | 'fast';
   links: string;
   delegations?: { prefix: string; positionLength: number };
   tunnels: {
@@ -161,6 +164,8 @@ function runServer(end: ServerEnd): void {
     port: 3653,
     device: 'sixway0',
     mtu: end.mtu ?? 1280,
+    xdp: end.xdp ?? true,
+    mode: end.mode ?? 'complete',
   });
   for (const action of actions) console.log(action);
   console.log(upgraded ? 'ready, upgraded' : 'ready');

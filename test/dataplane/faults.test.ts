@@ -75,7 +75,7 @@ describe('a tunnel is told of its packets that were dropped', () => {
     blamed('to_gateway', 'in_to_gateway');
   });
   test('because no client was attached, also from its delegated prefix', () => {
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     bench.run(inUdp(sent()));
     bench.run(inUdp(sent({ from: DELEGATED })));
     blamed('closed_in', 'in_detached', 2);
@@ -129,7 +129,7 @@ describe('nothing is held against a tunnel', () => {
     nothing();
   });
   test('while its slot is nobody’s', () => {
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     setFlags(bench, SLOT, 0);
     bench.run(inUdp(sent()));
     egress(INSIDE);
@@ -181,7 +181,7 @@ describe('an endpoint is remembered for a packet that belongs to no tunnel of it
   test('with the source of a tunnel that is elsewhere', () =>
     remembered('in_wrong_endpoint', INSIDE, 1003));
   test('with the source of a tunnel that is not attached', () => {
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     remembered('in_detached', INSIDE, 1004);
   });
   test('of protocol 41, without a port', () => {

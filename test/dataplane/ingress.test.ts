@@ -262,7 +262,7 @@ describe('inner addresses that the sender may not use are dropped', () => {
   test('from the link of a tunnel that is not attached', () =>
     void expectOutcome('in_detached', DROP, inUdp(inner({ from: '2001:db8:1000:9::2' }))));
   test('from the tunnel’s delegated prefix once it is detached', () => {
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     expectOutcome('in_detached', DROP, inUdp(inner({ from: DELEGATED })));
   });
   test('from another IPv4 address', () =>

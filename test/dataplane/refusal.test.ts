@@ -60,12 +60,12 @@ describe('the sender of a packet to nobody is told that there is', () => {
     setFlags(bench, SLOT, TUNNEL_ASSIGNED | TUNNEL_DISABLED);
     told('out_disabled_told', PROHIBITED, GATEWAY, packetTo(INSIDE));
     told('out_disabled_told', PROHIBITED, GATEWAY, packetTo(DELEGATED));
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'disabled');
     told('out_disabled_told', PROHIBITED, GATEWAY, packetTo(INSIDE));
     assert.deepEqual(faultsOf(bench, SLOT).packets, { closed_out: 3 });
   });
   test('no client at the tunnel’s end', () => {
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     told('out_detached_told', ADDRESS, GATEWAY, packetTo(INSIDE));
     told('out_detached_told', ADDRESS, GATEWAY, packetTo(DELEGATED));
     assert.deepEqual(faultsOf(bench, SLOT).packets, { closed_out: 2 });
@@ -125,7 +125,7 @@ describe('no error is sent (RFC 4443, 2.4 (e))', () => {
     bench.plane.configure({ ...SETTINGS, errorsPerSecond: 2 });
     for (let i = 0; i < 4; i++) toldAbout(packetTo(UNDELEGATED));
     quietAbout(packetTo(UNDELEGATED));
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     quiet('out_detached', packetTo(INSIDE));
   });
 });
@@ -186,23 +186,23 @@ describe('the sender of an IPv4 packet to nobody is told', () => {
     assert.equal(lastOutcome, 'in_disabled');
   });
   test('that the host is unreachable, when no client is there', () => {
-    bench.plane.removeV4v6(SLOT);
+    bench.plane.removeV4v6(SLOT, 'down');
     told4('out_detached_told', HOST, gateway, to(inside));
   });
   test('with as much of the packet as fits, whatever its length', () => {
-    bench.plane.removeV4v6(SLOT);
+    bench.plane.removeV4v6(SLOT, 'down');
     for (const length of [0, 1, 2, 3, 483, 484, 485, 527, 528, 529, 1400])
       told4('out_detached_told', HOST, gateway, to(inside, filler(length)));
   });
   test('not about errors, later fragments, or what no single host sent', () => {
-    bench.plane.removeV4v6(SLOT);
+    bench.plane.removeV4v6(SLOT, 'down');
     quiet4('out_detached', to(inside, bytes([3, 1], filler(30)), { protocol: 1 }));
     quiet4('out_detached', to(inside, filler(32), { fragment: 4 }));
     for (const from of ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255', '169.254.0.1'])
       quiet4('out_detached', to(inside, filler(32), { from }));
   });
   test('not beyond the budget', () => {
-    bench.plane.removeV4v6(SLOT);
+    bench.plane.removeV4v6(SLOT, 'down');
     bench.plane.configure({ ...SETTINGS, errorsPerSecond: 1 });
     const outcomes = () => bench.run(ethernet('ipv4', to(inside))).verdict;
     assert.deepEqual(

@@ -153,7 +153,7 @@ describe('an error passes untouched', () => {
     about(inUdp(inner({ to: SITE })));
     about(inUdp(inner({ to: ELSEWHERE })));
     about(inUdp(inner({ to: '2001:db8:2000:400::1' })));
-    bench.plane.remove(SLOT);
+    bench.plane.remove(SLOT, 'down');
     about(inUdp(inner()));
   });
   test('when its sender must not be told (RFC 4443, 2.4 (e))', () => {

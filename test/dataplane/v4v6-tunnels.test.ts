@@ -44,6 +44,7 @@ for (const brokerInterfaces of [1, 2] as const)
         uplink: internet.uplink,
         localAddress: BROKER_IPV4,
         mtu: MTU,
+        xdp: false,
         links: '2001:db8:1000::/56',
         tunnels: [],
         v4v6: {

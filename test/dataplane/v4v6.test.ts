@@ -252,7 +252,7 @@ describe('inner IPv4 addresses that the sender may not use are dropped', () => {
   test('from a link that is not attached', () =>
     comesIn('in_detached', tunnelled(inner({ from: '10.64.0.26' }))));
   test('from a link that was removed', () => {
-    ingress.plane.removeV4v6(SLOT);
+    ingress.plane.removeV4v6(SLOT, 'down');
     comesIn('in_detached', tunnelled(inner()));
   });
   test('from another IPv6 address, in either half', () => {
