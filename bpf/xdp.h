@@ -171,17 +171,12 @@ static __always_inline int strip_and_pass(struct xdp_md *ctx, struct tunnel *tun
 /* Asks the kernel where to send. 0: it does not know at once, or by an interface that is not ours to
  * send by. */
 static __always_inline int find_way(struct xdp_md *ctx, const struct config *settings,
-				    struct bpf_fib_lookup *way, __u32 flags)
+				    struct bpf_fib_lookup *way)
 {
-	return bpf_fib_lookup(ctx, way, sizeof(*way), flags | settings->route_flags) ==
+	return bpf_fib_lookup(ctx, way, sizeof(*way), settings->route_flags) ==
 		       BPF_FIB_LKUP_RET_SUCCESS &&
 	       (way->ifindex == settings->uplink_ifindex ||
 		way->ifindex == settings->uplink6_ifindex);
-}
-
-static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
-{
-	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 }
 
 static __always_inline int forward_from_ipv4(struct xdp_md *ctx, const struct config *settings,
@@ -207,7 +202,7 @@ static __always_inline int forward_from_ipv4(struct xdp_md *ctx, const struct co
 	way.flowinfo = *(__be32 *)outer.inner & bpf_htonl(0x0fffffff);
 	__builtin_memcpy(way.ipv6_src, &outer.inner->saddr, sizeof(way.ipv6_src));
 	__builtin_memcpy(way.ipv6_dst, &outer.inner->daddr, sizeof(way.ipv6_dst));
-	if (!find_way(ctx, settings, &way, 0))
+	if (!find_way(ctx, settings, &way))
 		return XDP_PASS;
 	length = outer.inner_room;
 	outer.inner->hop_limit--;
@@ -215,7 +210,8 @@ static __always_inline int forward_from_ipv4(struct xdp_md *ctx, const struct co
 		return XDP_PASS;
 	count_sent(tunnel, length);
 	count_xdp(OUTCOME_IN_FORWARDED, frame_length);
-	return send(ctx, way.ifindex);
+	/* Also back by the same interface: XDP_TX over a veth gets lost when its peer has no program. */
+	return bpf_redirect(way.ifindex, 0);
 }
 
 static __always_inline int forward_from_ipv6(struct xdp_md *ctx, const struct config *settings,
@@ -265,10 +261,10 @@ static __always_inline int forward_from_ipv6(struct xdp_md *ctx, const struct co
 	way.family = ADDRESS_FAMILY_IPV4;
 	way.l4_protocol = header_length == IPV4_HEADER ? PROTOCOL_IPV6 : PROTOCOL_UDP;
 	way.tot_len = length + header_length;
-	way.ifindex = settings->uplink_ifindex;
+	way.ifindex = settings->tunnel_ifindex; /* as in send_ipv4() */
 	way.ipv4_src = bpf_htonl(settings->local_address);
 	way.ipv4_dst = bpf_htonl((__u32)endpoint);
-	if (!find_way(ctx, settings, &way, BPF_FIB_LOOKUP_OUTPUT))
+	if (!find_way(ctx, settings, &way))
 		return XDP_PASS;
 	inner->hop_limit--;
 	second = ((__u8 *)inner)[1];
@@ -283,7 +279,7 @@ static __always_inline int forward_from_ipv6(struct xdp_md *ctx, const struct co
 	__sync_fetch_and_add(&tunnel->out_bytes, length);
 	tunnel->out_last_seen = now_ticks();
 	count_xdp(OUTCOME_OUT_FORWARDED, frame_length);
-	return send(ctx, way.ifindex);
+	return bpf_redirect(way.ifindex, 0);
 }
 
 static __always_inline const struct config *settings_for_xdp(void)

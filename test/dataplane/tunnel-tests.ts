@@ -36,6 +36,9 @@ export function testTunnels(way: Way): void {
   before(async () => {
     internet = await buildInternet(lab);
     office = await internet.addOffice('office', 1);
+    // A cable takes XDP's frames only where its other end polls, and does no card's checksums for them.
+    const router = ['to-broker', 'gro', 'on', 'tx', 'off'];
+    if (way.mode === 'fast') await internet.backbone.run('ethtool', ['-K', ...router]);
     await office.ip('link add lan type bridge');
     await office.ip('link set lan up');
     const pinDirectory = join(lab.directory, 'pins');
