@@ -70,7 +70,7 @@ export async function readTunnel(db: Reader, key: TunnelKey): Promise<Tunnel | u
       : 'userId' in key
         ? all.where('tunnels.user_id', '=', key.userId)
         : 'slot' in key
-          ? all.where('tunnels.slot', '=', key.slot)
+          ? all.where('tunnels.family', '=', 'ipv6').where('tunnels.slot', '=', key.slot)
           : all
               .where('attachments.encapsulation', '=', key.encapsulation)
               .where('attachments.client_address', '=', formatIpv4(key.client.address))
@@ -241,10 +241,13 @@ function toAttachment(row: {
   return { encapsulation, client: { address, port }, attachedAtMs: attached_at_ms };
 }
 
+/**
+ * Only those of IPv6 have a lease of this purpose; saying it of the family too would make SQLite sort
+ * all of them for every page.
+ */
 function joined(db: Reader) {
   return db
     .selectFrom('tunnels')
-    .where('tunnels.family', '=', 'ipv6')
     .leftJoin('users', 'users.id', 'tunnels.user_id')
     .leftJoin('groups', 'groups.id', 'users.group_id')
     .innerJoin('leases as links', (on) =>
