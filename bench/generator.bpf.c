@@ -9,17 +9,24 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define PACKET_WORDS 80
+#define PACKET_WORDS 20
 #define ETHERNET 14
+/* How far it may fall behind its pace and still make up for it. */
+#define SLACK_NS 20000
 
 struct job {
 	__u32 ifindex;
 	__u32 tunnels; /* numbers drawn are below this */
 	/* Where a number is added, in octets from the front: an inner address's second word, and an outer
-	 * IPv4 address, whose header begins at ETHERNET. 0: nowhere. */
+	 * IPv4 address, whose header begins at ETHERNET and has a checksum for 0. 0: nowhere. */
 	__u32 inner_at;
 	__u32 outer_at;
-	__u16 packet[PACKET_WORDS];
+	__u64 packet[PACKET_WORDS];
+};
+
+struct pace {
+	__u64 gap_ns; /* between packets; 0: as fast as it goes */
+	__u64 next_ns;
 };
 
 struct {
@@ -28,6 +35,26 @@ struct {
 	__type(key, __u32);
 	__type(value, struct job);
 } job SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pace);
+} pace SEC(".maps");
+
+static __always_inline int is_too_early(struct pace *pace)
+{
+	__u64 now;
+
+	if (!pace->gap_ns)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (now < pace->next_ns)
+		return 1;
+	pace->next_ns = (pace->next_ns + SLACK_NS < now ? now : pace->next_ns) + pace->gap_ns;
+	return 0;
+}
 
 static __always_inline int add_at(struct xdp_md *ctx, __u32 at, __u32 number)
 {
@@ -42,16 +69,22 @@ static __always_inline int add_at(struct xdp_md *ctx, __u32 at, __u32 number)
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
-	__u32 key = 0, number, sum = 0;
+	__u32 key = 0, number, sum;
 	const struct job *todo = bpf_map_lookup_elem(&job, &key);
-	__u16 *data = (__u16 *)(long)ctx->data, *end = (__u16 *)(long)ctx->data_end;
+	struct pace *wanted = bpf_map_lookup_elem(&pace, &key);
+	__u64 *data = (__u64 *)(long)ctx->data, *end = (__u64 *)(long)ctx->data_end;
 	struct iphdr *ip;
 
-	if (!todo)
+	if (!todo || !wanted || is_too_early(wanted))
 		return XDP_DROP;
 	for (int i = 0; i < PACKET_WORDS; i++) {
-		if (data + i + 1 > end)
+		if (data + i + 1 > end) {
+			/* What is left of a packet of an even length. */
+			for (int j = 0; j < 3; j++)
+				if ((__u16 *)(data + i) + j + 1 <= (__u16 *)end)
+					((__u16 *)(data + i))[j] = ((__u16 *)&todo->packet[i])[j];
 			break;
+		}
 		data[i] = todo->packet[i];
 	}
 	number = todo->tunnels > 1 ? bpf_get_prandom_u32() % todo->tunnels : 0;
@@ -63,9 +96,8 @@ int generate(struct xdp_md *ctx)
 		ip = (struct iphdr *)((__u8 *)(long)ctx->data + ETHERNET);
 		if ((__u8 *)(ip + 1) > (__u8 *)(long)ctx->data_end)
 			return XDP_DROP;
-		ip->check = 0;
-		for (int i = 0; i < 10; i++)
-			sum += ((__u16 *)ip)[i];
+		/* RFC 1624: the number's two halves are added to the sum. */
+		sum = (__u16)~ip->check + bpf_htons(number >> 16) + bpf_htons(number & 0xffff);
 		sum = (sum & 0xffff) + (sum >> 16);
 		ip->check = ~(sum + (sum >> 16));
 	}
