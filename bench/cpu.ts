@@ -29,6 +29,12 @@ export function place(pids: readonly number[], cpu: number, nice: number): void 
   }
 }
 
+/** Before every ordinary process and thread. */
+export function placeFirst(pid: number, cpu: number): void {
+  execFileSync('taskset', ['-pc', String(cpu), String(pid)]);
+  execFileSync('chrt', ['--fifo', '-p', '1', String(pid)]);
+}
+
 /** That they have run, all together. */
 export function cpuTimeNs(pids: readonly number[]): number {
   return pids

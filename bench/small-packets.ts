@@ -12,11 +12,20 @@ import { join } from 'node:path';
 import {
   OUTCOME_COUNT_SIZE,
   OUTCOME_NAMES,
+  type OutcomeName,
   readOutcomeCount,
 } from '../src/dataplane/layout.gen.ts';
 import { openPinned, possibleCpuCount, readMapElement } from '../src/dataplane/native.ts';
 import { type Service, sleep } from '../test/lab/lab.ts';
-import { BROKER_CPU, cpuTimeNs, deviceCounters, HOSTS_CPU, place, threadsOf } from './cpu.ts';
+import {
+  BROKER_CPU,
+  cpuTimeNs,
+  deviceCounters,
+  HOSTS_CPU,
+  place,
+  placeFirst,
+  threadsOf,
+} from './cpu.ts';
 import { type Job, removePace, setPace } from './generator.ts';
 import { type Direction, smallPacket } from './packets.ts';
 import { NODE, type Topology, useThreads } from './topology.ts';
@@ -39,12 +48,12 @@ const GENERATOR = new URL('generator.ts', import.meta.url).pathname;
 
 /** Once for a topology, before it is measured. */
 export function prepareSmallPackets(topology: Topology, direction: Direction): void {
-  const { forwarder, path } = topology;
+  const { forwarder } = topology;
   const input = inputOf(topology, direction);
   useThreads(topology, input);
-  // A forwarder that the kernel's thread does not yield to gets no time to forward what was received.
-  place(threadsOf(input), BROKER_CPU, path === 'tun' ? 0 : -20);
-  if (forwarder) place([forwarder.pid], BROKER_CPU, -20);
+  place(threadsOf(input), BROKER_CPU, -20);
+  // If the kernel's thread did not yield to it at once, most of its packets would be received in vain.
+  if (forwarder) placeFirst(forwarder.pid, BROKER_CPU);
 }
 
 export async function measureSmallPackets(
@@ -106,13 +115,13 @@ function lookAt(topology: Topology, direction: Direction, generator: Service): (
       : [devices.east, devices.west, devices.server];
   const workers = [...threadsOf(input), ...(forwarder ? [forwarder.pid] : [])];
   const brokerPid = card?.pid ?? 0;
-  const sentByXdp = xdpCount(topology);
+  const sentByPrograms = programCount(topology, direction);
   return () => {
     const output = deviceCounters(brokerPid, out);
     const source = deviceCounters(generator.pid, from);
     return {
       received: deviceCounters(brokerPid, input).received,
-      sent: sentByXdp?.() ?? output.sent + output.sendDropped,
+      sent: sentByPrograms?.() ?? output.sent + output.sendDropped,
       offered: source.sent + source.sendDropped,
       cpuNs: cpuTimeNs(workers),
       seconds: performance.now() / 1000,
@@ -130,16 +139,24 @@ function difference(a: Sight, b: Sight): Sight {
   };
 }
 
-/** Reads what the programs say that they forwarded in XDP: a TUN device, which the card is, counts what XDP
- * sends by the batch. undefined: on this path the device's count is right. */
-function xdpCount({ pinDirectory, path }: Topology): (() => number) | undefined {
-  if (path !== 'fast' || pinDirectory === undefined) return undefined;
+/**
+ * Reads the count of the programs that send by themselves. A TUN device, which the card is, counts what
+ * XDP sends by the batch, and what a tc program sends twice. undefined: what the device counts is right.
+ */
+function programCount(
+  { pinDirectory, path }: Topology,
+  direction: Direction,
+): (() => number) | undefined {
+  const outcomes: OutcomeName[] =
+    direction === 'encap' ? ['out_encapsulated', 'out_forwarded'] : ['in_forwarded'];
+  if (pinDirectory === undefined || (path === 'complete' && direction === 'decap'))
+    return undefined;
   const fd = openPinned(join(pinDirectory, 'outcomes')) ?? 0;
   const counts = new Uint8Array(OUTCOME_COUNT_SIZE * possibleCpuCount());
   const view = new DataView(counts.buffer);
   return () => {
     let packets = 0;
-    for (const name of ['in_forwarded', 'out_forwarded'] as const) {
+    for (const name of outcomes) {
       readMapElement(fd, OUTCOME_NAMES.indexOf(name), counts);
       for (let at = 0; at < counts.length; at += OUTCOME_COUNT_SIZE)
         packets += Number(readOutcomeCount(view, at).packets);
