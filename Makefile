@@ -7,12 +7,13 @@ ALONE = test/e2e/flood.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check fuzz run bench clean
+.PHONY: help setup setup-test build demo test check fuzz run bench bench-dataplane clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
 	@echo 'make test        run every check'
 	@echo 'make fuzz        try to break what reads packets from strangers, for SECONDS=60 each'
+	@echo 'make bench-dataplane  compare the data plane with plain forwarding, VXLAN and user space'
 	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
 	@echo 'make build       install what is needed and build the eBPF programs'
 	@echo 'make check       types and lint only'
@@ -49,6 +50,9 @@ test: setup-test build check
 fuzz: setup
 	@tools/install-packages.sh fuzz
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
+
+bench-dataplane: setup-test build
+	@$(NODE) bench/dataplane.ts $(ARGS)
 
 run: build
 	@bin/sixway serve

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Sends one frame again and again and waits each time for the answer to it, for the bench:
- *   echo DEVICE FRAME COUNT OFFSET TYPE
- * An answer is a frame whose octet at OFFSET (from the network header on) is TYPE: an echo reply in its
- * place. Says the quartiles of the round trips in nanoseconds: "lower median upper lost". Frames are
- * watched, not received, so the host itself need not know the addresses.
+ * Sends an ICMPv6 echo request again and again and waits each time for the reply, for the bench:
+ *   echo DEVICE FRAME COUNT AT
+ * FRAME has the request of sequence 0 in whatever headers; its ICMPv6 header begins AT octets behind the
+ * link layer, and that of the reply as well. Says the quartiles of the round trips in nanoseconds:
+ * "lower median upper lost". Frames are watched, not received, so the host itself need not know the
+ * addresses.
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -16,7 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { ROOM = 2048, PATIENCE_NS = 20000000, ETHERNET = 14 };
+enum { ROOM = 2048, PATIENCE_NS = 20000000, ETHERNET = 14, ECHO_REPLY = 129, CHECKSUM = 2, SEQUENCE = 6 };
 
 static long long now_ns(void)
 {
@@ -31,6 +32,17 @@ static int by_size(const void *a, const void *b)
 	long long difference = *(const long long *)a - *(const long long *)b;
 
 	return (difference > 0) - (difference < 0);
+}
+
+static unsigned read_word(const unsigned char *at)
+{
+	return at[0] << 8 | at[1];
+}
+
+static void write_word(unsigned char *at, unsigned word)
+{
+	at[0] = word >> 8;
+	at[1] = word;
 }
 
 static int read_hex(const char *text, unsigned char *frame)
@@ -48,7 +60,7 @@ static int read_hex(const char *text, unsigned char *frame)
 }
 
 /* Whether the answer came. What this host sends itself is seen as well, and is none. */
-static int wait_for(int sock, long long deadline, int offset, int type)
+static int wait_for(int sock, long long deadline, int at, unsigned sequence)
 {
 	unsigned char seen[ROOM];
 
@@ -58,8 +70,8 @@ static int wait_for(int sock, long long deadline, int offset, int type)
 		ssize_t length = recvfrom(sock, seen, sizeof(seen), MSG_DONTWAIT,
 					  (struct sockaddr *)&from, &size);
 
-		if (length > ETHERNET + offset && from.sll_pkttype != PACKET_OUTGOING &&
-		    seen[ETHERNET + offset] == type)
+		if (length > at + SEQUENCE + 1 && from.sll_pkttype != PACKET_OUTGOING &&
+		    seen[at] == ECHO_REPLY && read_word(seen + at + SEQUENCE) == sequence)
 			return 1;
 	} while (now_ns() < deadline);
 	return 0;
@@ -69,10 +81,11 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_ll name = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
 	unsigned char frame[ROOM];
-	int sock, length, count, answered = 0;
+	int sock, length, count, at, answered = 0;
+	unsigned checksum;
 	long long *times;
 
-	if (argc != 6)
+	if (argc != 5)
 		return 2;
 	sock = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
 	name.sll_ifindex = if_nametoindex(argv[1]);
@@ -82,15 +95,23 @@ int main(int argc, char **argv)
 	}
 	length = read_hex(argv[2], frame);
 	count = atoi(argv[3]);
+	at = ETHERNET + atoi(argv[4]);
+	if (length < at + SEQUENCE + 2)
+		return 2;
+	checksum = read_word(frame + at + CHECKSUM);
 	times = calloc(count, sizeof(*times));
 	for (int i = 0; i < count; i++) {
-		long long start = now_ns();
+		unsigned sequence = i & 0xffff, sum = (~checksum & 0xffff) + sequence;
+		long long start;
 
+		write_word(frame + at + SEQUENCE, sequence);
+		write_word(frame + at + CHECKSUM, ~((sum & 0xffff) + (sum >> 16)));
+		start = now_ns();
 		if (send(sock, frame, length, 0) != length) {
 			perror("send");
 			return 1;
 		}
-		if (wait_for(sock, start + PATIENCE_NS, atoi(argv[4]), atoi(argv[5])))
+		if (wait_for(sock, start + PATIENCE_NS, at, sequence))
 			times[answered++] = now_ns() - start;
 		else if (answered == 0 && i > 20)
 			break;

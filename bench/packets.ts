@@ -15,7 +15,7 @@ import {
 } from './topology.ts';
 
 const PAYLOAD = new Uint8Array(16);
-const [ETHERNET, IPV4, UDP, VXLAN] = [14, 20, 8, 8];
+const [ETHERNET, IPV4, IPV6, UDP, VXLAN] = [14, 20, 40, 8, 8];
 /** Of the second word of an IPv6 source or destination, from the header's front; of an IPv4 source. */
 const [SOURCE_WORD, DESTINATION_WORD, IPV4_SOURCE] = [12, 28, 12];
 const [TYPE_IPV4, TYPE_IPV6] = [
@@ -49,16 +49,16 @@ export function smallPacket(
   return { packet: hex(octets), innerAt: innerAt + SOURCE_WORD, outerAt };
 }
 
-/** An echo request of the client to the server; and where in the answer its type stands, from the network
- * header on. */
-export function echoRequest(topology: Topology): { packet: string; typeAt: number } {
+/** An echo request of the client to the server, and where from the network header on its ICMPv6 header
+ * begins, as it does in the answer. */
+export function echoRequest(topology: Topology): { packet: string; messageAt: number } {
   const inner = echo(
     'request',
     { from: CLIENT_INSIDE, to: `${EAST6}2` },
-    { identifier: 1, sequence: 1 },
+    { identifier: 1, sequence: 0 },
   );
   const { octets, innerAt } = fromClient(topology, inner);
-  return { packet: hex(octets), typeAt: innerAt - ETHERNET + 40 };
+  return { packet: hex(octets), messageAt: innerAt - ETHERNET + IPV6 };
 }
 
 function fromServer({ macs }: Topology, inner: Uint8Array): Frame {

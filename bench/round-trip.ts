@@ -6,13 +6,11 @@ import { HOSTS_CPU } from './cpu.ts';
 import { echoRequest } from './packets.ts';
 import type { Topology } from './topology.ts';
 
-const ECHO_REPLY = 129;
-
 /** Microseconds: the median of many. */
 export async function measureRoundTrip(topology: Topology, count: number): Promise<number> {
   const { client, devices, programs, path } = topology;
-  const { packet, typeAt } = echoRequest(topology);
-  const words = [devices.client, packet, String(count), String(typeAt), String(ECHO_REPLY)];
+  const { packet, messageAt } = echoRequest(topology);
+  const words = [devices.client, packet, String(count), String(messageAt)];
   const output = await client.run('nice', [
     ...['-n', '-20', 'taskset', '-c', String(HOSTS_CPU), programs.echo, ...words],
   ]);

@@ -87,8 +87,13 @@ export async function buildTopology(lab: Lab, path: Path, options: Options): Pro
   if (options.east === 'card') card = await addCard(broker, devices.east);
   else await lab.cable(broker, devices.east, server, devices.server);
   // Without GRO a veth has no NAPI, and then takes no packets of XDP.
-  for (const device of [devices.west, devices.east])
-    await broker.try('ethtool', ['-K', device, 'gro', 'on']);
+  for (const [host, device] of [
+    [client, devices.client],
+    [broker, devices.west],
+    [broker, devices.east],
+    [server, devices.server],
+  ] as const)
+    await host.try('ethtool', ['-K', device, 'gro', 'on']);
   const macs = {
     client: options.west === 'host' ? await macOf(client, devices.client) : NOBODY_MAC,
     west: await macOf(broker, devices.west),
