@@ -69,7 +69,7 @@ export async function measureSmallPackets(
     interface: direction === 'decap' ? devices.client : devices.server,
     ...smallPacket(topology, direction),
   };
-  const words = ['-n', '-10', 'taskset', '-c', String(HOSTS_CPU), NODE, GENERATOR];
+  const words = ['-n', '-20', 'taskset', '-c', String(HOSTS_CPU), NODE, GENERATOR];
   const generator = source.start('nice', [...words, JSON.stringify(job)]);
   try {
     await generator.says(/sending/, 20_000);
