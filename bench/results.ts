@@ -26,7 +26,7 @@ export interface Row extends Subject {
   readonly rounds: number;
   readonly cpuNsPerPacket?: number;
   /** Why the figure may mean less than it seems to. */
-  readonly doubts: readonly string[];
+  readonly doubts?: string;
 }
 
 const UNITS = {
@@ -49,6 +49,7 @@ export function rowsOf(subject: Subject, measurements: Measurements): Row[] {
       return [subject.work === 'rtt' ? one.value - base : one.value / base];
     });
     const rates = found.flatMap(({ rate }) => rate ?? []);
+    const doubts = doubtsOf(rates, all.length - found.length);
     return {
       ...{ ...subject, path, unit: UNITS[subject.work], rounds: found.length },
       median: median(found.map(({ value }) => value)),
@@ -56,7 +57,7 @@ export function rowsOf(subject: Subject, measurements: Measurements): Row[] {
       ...(rates.length > 0 && {
         cpuNsPerPacket: median(rates.map(({ cpuNsPerPacket }) => cpuNsPerPacket)),
       }),
-      doubts: doubtsOf(rates, all.length - found.length),
+      ...(doubts.length > 0 && { doubts: doubts.join(', ') }),
     };
   });
 }
@@ -115,7 +116,7 @@ export function formatTable(rows: readonly Row[]): string {
       formatValue(row.work, row.median).padStart(14),
       ratio.padStart(11),
       cost.padStart(15),
-      row.doubts.length > 0 ? `  ! ${row.doubts.join(', ')}` : '',
+      row.doubts === undefined ? '' : `  ! ${row.doubts}`,
     ];
     lines.push(columns.join('').trimEnd());
   }
@@ -126,5 +127,5 @@ export function writeRows(path: string, rows: readonly Row[]): void {
   mkdirSync(dirname(path), { recursive: true });
   const rounded = (_: string, value: unknown) =>
     typeof value === 'number' ? Number(value.toPrecision(5)) : value;
-  writeFileSync(path, `[\n${rows.map((row) => JSON.stringify(row, rounded)).join(',\n')}\n]\n`);
+  writeFileSync(path, `${JSON.stringify(rows, rounded, 2)}\n`);
 }

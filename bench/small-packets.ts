@@ -3,10 +3,14 @@
 //
 // The broker has CPU 1: the kernel receives for its device in a thread of its own there (threaded NAPI), a
 // forwarder in user space runs there too. CPU 0 makes the packets. They end in a card on the other side
-// of the broker (card.ts), so there is no receiver to be too slow, and the broker frees what it has
-// sent, as with real hardware. Packets that the broker is too slow for are lost before they cost it
-// anything. The generator is slowed to a little more than what the broker takes: far more, and the two
-// cores would be fighting for the cache lines of the queue between them.
+// of the broker (card.ts): a receiver would have to share CPU 0 with the generator, and would free on
+// one core what was allocated on the other, which no card does. Packets that the broker is too slow for
+// are lost in the queue of its device before they cost it anything.
+//
+// The generator can send 8 million a second, but is slowed to a little more than what the broker takes:
+// otherwise both cores fight for that queue and for the pages that come back, and every path seems alike.
+//
+// Time is that of the broker's threads and not of the clock, so other work on this machine does not count.
 
 import { join } from 'node:path';
 import {
