@@ -7,12 +7,13 @@ ALONE = test/e2e/flood.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check fuzz run bench bench-load clean
+.PHONY: help setup setup-test build demo test check fuzz run bench-dataplane bench-load clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
 	@echo 'make test        run every check'
 	@echo 'make fuzz        try to break what reads packets from strangers, for SECONDS=60 each'
+	@echo 'make bench-dataplane  compare the data plane with plain forwarding, VXLAN and user space'
 	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
 	@echo 'make build       install what is needed and build the eBPF programs'
 	@echo 'make check       types and lint only'
@@ -53,6 +54,9 @@ fuzz: setup
 # How long the broker takes to start with TUNNELS=1000000 in its database.
 bench-load: build
 	@$(NODE) bench/load.ts $(or $(TUNNELS),1000000)
+
+bench-dataplane: setup-test build
+	@$(NODE) bench/dataplane.ts $(ARGS)
 
 run: build
 	@bin/sixway serve

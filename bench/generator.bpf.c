@@ -11,6 +11,9 @@
 
 #define PACKET_WORDS 20
 #define ETHERNET 14
+/* How far it may fall behind its pace and still make up for it. */
+#define SLACK_NS 20000
+#define LOOKS_AT_CLOCK 1000
 
 struct job {
 	__u32 ifindex;
@@ -22,12 +25,43 @@ struct job {
 	__u64 packet[PACKET_WORDS];
 };
 
+struct pace {
+	__u64 gap_ns; /* between packets; 0: as fast as it goes */
+	__u64 next_ns;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct job);
 } job SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pace);
+} pace SEC(".maps");
+
+/* 0: it is still too early after all this waiting. Frames that are not sent go back to where the receiver's
+ * frames go, and would keep that place busy: better to wait than to come often. */
+static __always_inline int wait_for_turn(struct pace *pace)
+{
+	__u64 now;
+
+	if (!pace->gap_ns)
+		return 1;
+	for (int i = 0; i < LOOKS_AT_CLOCK; i++) {
+		now = bpf_ktime_get_ns();
+		if (now < pace->next_ns)
+			continue;
+		pace->next_ns = (pace->next_ns + SLACK_NS < now ? now : pace->next_ns) +
+				pace->gap_ns;
+		return 1;
+	}
+	return 0;
+}
 
 static __always_inline int add_at(struct xdp_md *ctx, __u32 at, __u32 number)
 {
@@ -44,10 +78,11 @@ int generate(struct xdp_md *ctx)
 {
 	__u32 key = 0, number, sum;
 	const struct job *todo = bpf_map_lookup_elem(&job, &key);
+	struct pace *wanted = bpf_map_lookup_elem(&pace, &key);
 	__u64 *data = (__u64 *)(long)ctx->data, *end = (__u64 *)(long)ctx->data_end;
 	struct iphdr *ip;
 
-	if (!todo)
+	if (!todo || !wanted || !wait_for_turn(wanted))
 		return XDP_DROP;
 	for (int i = 0; i < PACKET_WORDS; i++) {
 		if (data + i + 1 > end) {

@@ -1,13 +1,16 @@
 // The bench's source of small packets, as a process of its own inside a host:
-//   node bench/generator.ts '{"object", "interface", "packet", "tunnels", "innerAt", "outerAt", "seconds"}'
+//   node bench/generator.ts '{"object", "interface", "packet", "tunnels", "innerAt", "outerAt", …}'
 // Has the kernel run generator.bpf.c over frames that it makes itself and send what comes out, which is
 // several times as fast as any socket. Says "sending" and is ended from outside; `seconds` is the bound in
-// any case.
+// any case. How fast it sends is said from outside as well, in the map pinned at `pacePin`.
 
+import { rmSync } from 'node:fs';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import koffi from 'koffi';
-import { loadObject, updateMapElement } from '../src/dataplane/native.ts';
+import { close, loadObject, openPinned, pin, updateMapElement } from '../src/dataplane/native.ts';
 import { findInterface } from '../src/dataplane/network.ts';
+import { preparePinDirectory } from '../src/dataplane/pinned-maps.ts';
 
 export interface Job {
   /** Path of the compiled program. */
@@ -20,10 +23,11 @@ export interface Job {
   readonly innerAt: number;
   readonly outerAt: number;
   readonly seconds: number;
+  readonly pacePin: string;
 }
 
 const LIVE_FRAMES = 2;
-const PACKETS_PER_RUN = 10_000_000;
+const PACKETS_PER_RUN = 100_000_000;
 const JOB_SIZE = 16 + 160;
 
 if (import.meta.main) {
@@ -33,6 +37,23 @@ if (import.meta.main) {
   sendAll(programFd, job);
 }
 
+/** What a generator that was ended leaves behind. */
+export function removePace(pacePin: string): void {
+  rmSync(pacePin, { force: true });
+}
+
+/** Lets a running generator send that many packets a second at most. */
+export function setPace(pacePin: string, packetsPerSecond: number): void {
+  const fd = openPinned(pacePin);
+  if (fd === undefined) throw new Error(`Nothing is pinned at ${pacePin}`);
+  updateMapElement(
+    fd,
+    0,
+    new Uint8Array(BigUint64Array.of(BigInt(Math.round(1e9 / packetsPerSecond)), 0n).buffer),
+  );
+  close(fd);
+}
+
 function prepare(job: Job): number {
   const object = loadObject(job.object, {});
   const value = new Uint8Array(JOB_SIZE);
@@ -40,6 +61,9 @@ function prepare(job: Job): number {
   new Uint32Array(value.buffer, 0, 4).set([ifindex, job.tunnels, job.innerAt, job.outerAt]);
   value.set(Buffer.from(job.packet, 'hex'), 16);
   updateMapElement(object.mapFd('job'), 0, value);
+  preparePinDirectory(dirname(job.pacePin));
+  rmSync(job.pacePin, { force: true });
+  pin(object.mapFd('pace'), job.pacePin);
   return object.programFd('generate');
 }
 

@@ -1,9 +1,13 @@
 // The broker's end of the bench's tunnels, as a process of its own inside the broker's host:
 //   node bench/server-end.ts '{"pinDirectory", "uplink", "uplink6", "encapsulation", "tunnels", "mode", "mtu"}'
-// Fills the maps of the real data plane, attaches it and goes: what it pinned stays.
+// Fills the maps of the real data plane, attaches it and goes: what it pinned stays. Says what memory the
+// kernel holds for each map.
 
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseIpv4, parseIpv6Prefix } from '../src/address.ts';
 import { Dataplane, type Encapsulation } from '../src/dataplane/dataplane.ts';
+import { close, openPinned } from '../src/dataplane/native.ts';
 
 export interface ServerEnd {
   readonly pinDirectory: string;
@@ -60,5 +64,19 @@ if (import.meta.main) {
     mode: end.mode,
   });
   for (const action of actions) console.log(action);
+  console.log(`capacity ${plane.capacity.tunnels}`);
   plane.close();
+  for (const name of readdirSync(end.pinDirectory)) {
+    const octets = kernelMemory(join(end.pinDirectory, name));
+    if (octets > 0) console.log(`map ${name}: ${octets} octets`);
+  }
+}
+
+/** 0: not a map. */
+function kernelMemory(path: string): number {
+  const fd = openPinned(path);
+  if (fd === undefined) return 0;
+  const text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+  close(fd);
+  return text.includes('map_type') ? Number(/memlock:\s+(\d+)/.exec(text)?.[1] ?? 0) : 0;
 }

@@ -1,154 +1,170 @@
-// Small packets over one path and direction, as fast as the broker takes them: how many come out at
-// the other end, and what of the broker's core they cost.
+// Small packets over one path in one direction, more of them than the broker's core can take: how many it
+// forwards, and what of its time each one costs.
+//
+// The broker has CPU 1: the kernel receives for its device in a thread of its own there (threaded NAPI), a
+// forwarder in user space runs there too. CPU 0 makes the packets. They end in a card on the other side
+// of the broker (card.ts): a receiver would have to share CPU 0 with the generator, and would free on
+// one core what was allocated on the other, which no card does. Packets that the broker is too slow for
+// are lost in the queue of its device before they cost it anything.
+//
+// The generator can send 8 million a second, but is slowed to a little more than what the broker takes:
+// otherwise both cores fight for that queue and for the pages that come back, and every path seems alike.
+//
+// Time is that of the broker's threads and not of the clock, so other work on this machine does not count.
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ipv4, ipv6, udp } from '../test/dataplane/packets.ts';
-import { type Host, sleep } from '../test/lab/lab.ts';
-import type { Job } from './generator.ts';
-import { BROKER_IPV4, CLIENT_PORT, FIRST_CLIENT, PORT } from './server-end.ts';
 import {
-  CLIENT_IPV4,
-  EAST6,
-  type Encapsulation,
-  type Topology,
-  VXLAN_BROKER_MAC,
-  VXLAN_CLIENT_MAC,
-  VXLAN_PORT,
-} from './topology.ts';
+  OUTCOME_COUNT_SIZE,
+  OUTCOME_NAMES,
+  type OutcomeName,
+  readOutcomeCount,
+} from '../src/dataplane/layout.gen.ts';
+import { openPinned, possibleCpuCount, readMapElement } from '../src/dataplane/native.ts';
+import { type Service, sleep } from '../test/lab/lab.ts';
+import {
+  BROKER_CPU,
+  cpuTimeNs,
+  deviceCounters,
+  HOSTS_CPU,
+  place,
+  placeFirst,
+  threadsOf,
+} from './cpu.ts';
+import { type Job, removePace, setPace } from './generator.ts';
+import { type Direction, smallPacket } from './packets.ts';
+import { NODE, type Topology, useThreads } from './topology.ts';
 
 export interface Rate {
+  /** For each second of the broker's CPU: what it forwards when nothing else wants its core. */
   readonly packetsPerSecond: number;
-  /** Of the threads that do the broker's work. */
   readonly cpuNsPerPacket: number;
+  /** Part of the time that the broker was running, 0 … 1. The rest was other people's. */
   readonly brokerBusy: number;
-  readonly offeredPerSecond: number;
+  /** Sent to the broker for each packet that it took: above 1, the broker was the bottleneck. */
+  readonly offered: number;
+  /** What it took and did not forward, 0 … 1. */
+  readonly lost: number;
 }
 
-const NODE = join(import.meta.dirname, '../node_modules/.bin/node');
-const FIRST_INSIDE = '2001:db8:1000::2';
-const PAYLOAD = new Uint8Array(16);
-/** Of the second word of an IPv6 source or destination, from the header's front. */
-const [SOURCE_WORD, DESTINATION_WORD] = [12, 28];
+const [FULL_SPEED_MS, SETTLE_MS] = [200, 100];
+const PACE = 1.15;
+const GENERATOR = new URL('generator.ts', import.meta.url).pathname;
 
-function mac(text: string): number[] {
-  return text.split(':').map((octet) => Number.parseInt(octet, 16));
-}
-
-function frame(to: string, from: string, type: number[], packet: Uint8Array): Uint8Array {
-  return Uint8Array.from([...mac(to), ...mac(from), ...type, ...packet]);
-}
-
-/** The packet of `direction` for the tunnel number 0, and where numbers go. */
-export function packetOf(
-  { path, macs }: Topology,
-  direction: 'decap' | 'encap',
-  encapsulation: Encapsulation,
-): Pick<Job, 'packet' | 'innerAt' | 'outerAt'> {
-  const toServer = direction === 'decap';
-  const [from, to] = toServer ? [FIRST_INSIDE, `${EAST6}2`] : [`${EAST6}2`, FIRST_INSIDE];
-  const inner = ipv6(
-    { from, to, nextHeader: 17, hopLimit: 64 },
-    udp({ from: 4000, to: 4001 }, PAYLOAD),
-  );
-  const word = toServer ? SOURCE_WORD : DESTINATION_WORD;
-  const hex = (octets: Uint8Array) => Buffer.from(octets).toString('hex');
-  const [dst, src] = toServer ? [macs.west, macs.client] : [macs.east, macs.server];
-  if (!toServer || path === 'plain')
-    return { packet: hex(frame(dst, src, [0x86, 0xdd], inner)), innerAt: 14 + word, outerAt: 0 };
-  const wrap = (payload: Uint8Array, protocol: number, outerFrom: string) =>
-    frame(dst, src, [8, 0], ipv4({ from: outerFrom, to: BROKER_IPV4, protocol }, payload));
-  if (path === 'vxlan') {
-    const inside = frame(VXLAN_BROKER_MAC, VXLAN_CLIENT_MAC, [0x86, 0xdd], inner);
-    const vxlan = Uint8Array.from([8, 0, 0, 0, 0, 0, 42, 0, ...inside]);
-    const packet = wrap(udp({ from: 40000, to: VXLAN_PORT }, vxlan), 17, CLIENT_IPV4);
-    return { packet: hex(packet), innerAt: 14 + 20 + 8 + 8 + 14 + word, outerAt: 0 };
-  }
-  const outerAt = 14 + 12;
-  if (encapsulation === 'v6v4')
-    return { packet: hex(wrap(inner, 41, FIRST_CLIENT)), innerAt: 14 + 20 + word, outerAt };
-  const packet = wrap(udp({ from: CLIENT_PORT, to: PORT }, inner), 17, FIRST_CLIENT);
-  return { packet: hex(packet), innerAt: 14 + 28 + word, outerAt };
-}
-
-/** Threads of the kernel that work for a device: the first word of their name says which. */
-export function napiThreads(device: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith(`napi/${device}-`);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
-
-function runtimeNs(pids: readonly number[]): number {
-  return pids
-    .map((pid) => Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]))
-    .reduce((sum, ns) => sum + ns, 0);
-}
-
-async function received(host: Host, device: string): Promise<number> {
-  const text = await host.run('ip', ['-json', '-stats', 'link', 'show', device]);
-  const [link] = JSON.parse(text) as [{ stats64: { rx: { packets: number } } }];
-  return link.stats64.rx.packets;
+/** Once for a topology, before it is measured. */
+export function prepareSmallPackets(topology: Topology, direction: Direction): void {
+  const { forwarder } = topology;
+  const input = inputOf(topology, direction);
+  useThreads(topology, input);
+  place(threadsOf(input), BROKER_CPU, -20);
+  // If the kernel's thread did not yield to it at once, most of its packets would be received in vain.
+  if (forwarder) placeFirst(forwarder.pid, BROKER_CPU);
 }
 
 export async function measureSmallPackets(
   topology: Topology,
-  direction: 'decap' | 'encap',
-  options: { encapsulation: Encapsulation; tunnels: number; seconds: number; generator: string },
+  direction: Direction,
+  { tunnels, seconds }: { tunnels: number; seconds: number },
 ): Promise<Rate> {
-  const { devices } = topology;
-  const [source, sink] =
-    direction === 'decap' ? [topology.client, topology.server] : [topology.server, topology.client];
-  const [out, into, arrival] =
-    direction === 'decap'
-      ? [devices.client, devices.server, devices.west]
-      : [devices.server, devices.client, devices.east];
+  const { devices, programs, broker, client, server } = topology;
+  const source = direction === 'decap' ? client : server;
+  const pacePin = `/sys/fs/bpf/${broker.namespace}-pace`;
   const job: Job = {
-    object: options.generator,
-    interface: out,
-    ...packetOf(topology, direction, options.encapsulation),
-    tunnels: options.tunnels,
-    seconds: options.seconds + 2,
+    ...{ object: programs.generator, tunnels, pacePin, seconds: seconds + 2 },
+    interface: direction === 'decap' ? devices.client : devices.server,
+    ...smallPacket(topology, direction),
   };
-  const script = join(import.meta.dirname, 'generator.ts');
-  const service = source.start('taskset', [
-    process.env['GENMASK'] ?? '1',
-    NODE,
-    script,
-    JSON.stringify(job),
-  ]);
-  await service.says(/sending/, 20_000);
+  const words = ['-n', '-20', 'taskset', '-c', String(HOSTS_CPU), NODE, GENERATOR];
+  const generator = source.start('nice', [...words, JSON.stringify(job)]);
   try {
-    await sleep(300);
-    const threads = [...napiThreads(devices.west), ...napiThreads(devices.east)];
-    const before = [
-      await received(sink, into),
-      runtimeNs(threads),
-      await received(topology.broker, arrival),
-      performance.now(),
-    ] as const;
-    await sleep(options.seconds * 1000);
-    const after = [
-      await received(sink, into),
-      runtimeNs(threads),
-      await received(topology.broker, arrival),
-      performance.now(),
-    ] as const;
-    const elapsed = (after[3] - before[3]) / 1000;
-    const packets = after[0] - before[0];
+    await generator.says(/sending/, 20_000);
+    const look = lookAt(topology, direction, generator);
+    await sleep(SETTLE_MS);
+    const [first] = [look(), await sleep(FULL_SPEED_MS)];
+    const taken = difference(first, look());
+    setPace(pacePin, (PACE * taken.received * 1e9) / taken.cpuNs);
+    await sleep(SETTLE_MS);
+    const start = look();
+    await sleep(seconds * 1000);
+    const { received, sent, cpuNs, offered, seconds: elapsed } = difference(start, look());
     return {
-      packetsPerSecond: packets / elapsed,
-      cpuNsPerPacket: (after[1] - before[1]) / packets,
-      brokerBusy: (after[1] - before[1]) / 1e9 / elapsed,
-      offeredPerSecond: (after[2] - before[2]) / elapsed,
+      packetsPerSecond: (sent / cpuNs) * 1e9,
+      cpuNsPerPacket: cpuNs / sent,
+      brokerBusy: cpuNs / 1e9 / elapsed,
+      offered: offered / received,
+      lost: 1 - sent / received,
     };
   } finally {
-    await service.stop('SIGKILL');
+    await generator.stop('SIGKILL');
+    removePace(pacePin);
   }
+}
+
+function inputOf({ devices }: Topology, direction: Direction): string {
+  return direction === 'decap' ? devices.west : devices.east;
+}
+
+interface Sight {
+  readonly received: number;
+  readonly sent: number;
+  readonly offered: number;
+  readonly cpuNs: number;
+  readonly seconds: number;
+}
+
+function lookAt(topology: Topology, direction: Direction, generator: Service): () => Sight {
+  const { devices, card, forwarder } = topology;
+  const [input, out, from] =
+    direction === 'decap'
+      ? [devices.west, devices.east, devices.client]
+      : [devices.east, devices.west, devices.server];
+  const workers = [...threadsOf(input), ...(forwarder ? [forwarder.pid] : [])];
+  const brokerPid = card?.pid ?? 0;
+  const sentByPrograms = programCount(topology, direction);
+  return () => {
+    const output = deviceCounters(brokerPid, out);
+    const source = deviceCounters(generator.pid, from);
+    return {
+      received: deviceCounters(brokerPid, input).received,
+      sent: sentByPrograms?.() ?? output.sent + output.sendDropped,
+      offered: source.sent + source.sendDropped,
+      cpuNs: cpuTimeNs(workers),
+      seconds: performance.now() / 1000,
+    };
+  };
+}
+
+function difference(a: Sight, b: Sight): Sight {
+  return {
+    received: b.received - a.received,
+    sent: b.sent - a.sent,
+    offered: b.offered - a.offered,
+    cpuNs: b.cpuNs - a.cpuNs,
+    seconds: b.seconds - a.seconds,
+  };
+}
+
+/**
+ * Reads the count of the programs that send by themselves. A TUN device, which the card is, counts what
+ * XDP sends by the batch, and what a tc program sends twice. undefined: what the device counts is right.
+ */
+function programCount(
+  { pinDirectory, path }: Topology,
+  direction: Direction,
+): (() => number) | undefined {
+  const outcomes: OutcomeName[] =
+    direction === 'encap' ? ['out_encapsulated', 'out_forwarded'] : ['in_forwarded'];
+  if (pinDirectory === undefined || (path === 'complete' && direction === 'decap'))
+    return undefined;
+  const fd = openPinned(join(pinDirectory, 'outcomes')) ?? 0;
+  const counts = new Uint8Array(OUTCOME_COUNT_SIZE * possibleCpuCount());
+  const view = new DataView(counts.buffer);
+  return () => {
+    let packets = 0;
+    for (const name of outcomes) {
+      readMapElement(fd, OUTCOME_NAMES.indexOf(name), counts);
+      for (let at = 0; at < counts.length; at += OUTCOME_COUNT_SIZE)
+        packets += Number(readOutcomeCount(view, at).packets);
+    }
+    return packets;
+  };
 }

@@ -305,7 +305,7 @@ export function testTunnels(way: Way): void {
       const isFast = way.mode === 'fast';
       assert.match(text, isFast ? /^in_forwarded [1-9]\d/m : /^in_forwarded 0$/m);
       assert.match(text, isFast ? /^out_forwarded [1-9]\d/m : /^out_forwarded 0$/m);
-      assert.match(text, /^in_decapsulated [1-9]\d/m);
+      if (!isFast) assert.match(text, /^in_decapsulated [1-9]\d/m);
     });
 
     test('takes programs, maps, device and routes away', async () => {
