@@ -10,6 +10,7 @@
 #include "counting.h"
 #include "decap6.h"
 #include "encap6.h"
+#include "send.h"
 
 /* Entry 0. User space writes addresses before attaching, and reads the counters; the kernel writes
  * counters. Mappable, so that the client sees whether the tunnel lives without a system call. */
@@ -104,7 +105,7 @@ int client_egress(struct __sk_buff *skb)
 		return drop(self);
 	__sync_fetch_and_add(&self->out_packets, packets_in(skb));
 	__sync_fetch_and_add(&self->out_bytes, length);
-	return bpf_redirect_neigh(self->uplink_ifindex, 0, 0, 0);
+	return send_ipv4(skb, self->uplink_ifindex, self->uplink_header_length, self->tunnel_ifindex, 0);
 }
 
 SEC("tc")

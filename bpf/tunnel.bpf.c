@@ -15,6 +15,7 @@
 #include "icmp.h"
 #include "limits.h"
 #include "relay.h"
+#include "send.h"
 #include "tcp.h"
 #include "v4v6.h"
 #include "xdp.h"
@@ -278,36 +279,6 @@ static __always_inline int to_ipv4(struct __sk_buff *skb, const struct config *s
 	return result;
 }
 
-/*
- * Sends what has its outer IPv4 header, behind room for a link layer. The kernel's tables say where, as
- * for a packet that came in by the tunnel device, where forwarding of IPv4 is on for this purpose; that
- * saves the kernel a route of its own and costs half. Whatever they do not say at once
- * (a neighbour that must be asked for, another interface) is left to bpf_redirect_neigh().
- */
-static __always_inline int send_ipv4(struct __sk_buff *skb, const struct config *settings)
-{
-	__u8 *data = (__u8 *)(long)skb->data;
-	struct ethhdr *ethernet = (struct ethhdr *)data;
-	struct iphdr *ip = (struct iphdr *)(ethernet + 1);
-	struct bpf_fib_lookup way = {};
-
-	if ((__u8 *)(ip + 1) > (__u8 *)(long)skb->data_end ||
-	    settings->uplink_header_length != ETH_HLEN)
-		return bpf_redirect_neigh(settings->uplink_ifindex, 0, 0, 0);
-	way.family = ADDRESS_FAMILY_IPV4;
-	way.l4_protocol = ip->protocol;
-	way.ifindex = settings->tunnel_ifindex;
-	way.ipv4_src = ip->saddr;
-	way.ipv4_dst = ip->daddr;
-	if (bpf_fib_lookup(skb, &way, sizeof(way), settings->route_flags) != BPF_FIB_LKUP_RET_SUCCESS ||
-	    way.ifindex != settings->uplink_ifindex)
-		return bpf_redirect_neigh(settings->uplink_ifindex, 0, 0, 0);
-	__builtin_memcpy(ethernet->h_dest, way.dmac, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, way.smac, ETH_ALEN);
-	ethernet->h_proto = bpf_htons(ETH_P_IP);
-	return bpf_redirect(settings->uplink_ifindex, 0);
-}
-
 /* Where every packet ends: one count, one verdict. `length`: octets as the packet came. */
 static __always_inline int conclude(struct __sk_buff *skb, const struct config *settings, int outcome,
 				    __u32 length, const struct subject *subject)
@@ -330,7 +301,8 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 	case OUTCOME_IN_ECHO_ANSWERED:
 	case OUTCOME_OUT_ENCAPSULATED:
 		if (!is_ipv6)
-			return send_ipv4(skb, settings);
+			return send_ipv4(skb, settings->uplink_ifindex, settings->uplink_header_length,
+					 settings->tunnel_ifindex, settings->route_flags);
 		return bpf_redirect_neigh(is_ipv6 ? settings->uplink6_ifindex : settings->uplink_ifindex,
 					  0, 0, 0);
 	case OUTCOME_OUT_SENT_AROUND:

@@ -16,9 +16,8 @@
 #include "counting.h"
 #include "encap.h"
 #include "lookup.h"
+#include "send.h"
 
-#define ADDRESS_FAMILY_IPV4 2
-#define ADDRESS_FAMILY_IPV6 10
 #define ETHERNET_GROUP 1 /* in the first octet of a destination */
 
 static __always_inline void count_xdp(enum outcome outcome, __u32 length)

@@ -30,6 +30,8 @@ import { openAccounts, openStore, Unusable } from './parts.ts';
 import type { Store } from './store/store.ts';
 import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
 
+const RULES_EVERY_MS = 10_000;
+
 export interface Running {
   /** Lets go in order. Programs and maps stay: traffic flows on. */
   stop(): Promise<void>;
@@ -144,6 +146,14 @@ async function build(
   };
   const attached = explaining(() => dataplane.attach(at));
   for (const action of attached.actions) say(action);
+  const rules = setInterval(() => {
+    try {
+      dataplane.followRoutingRules();
+    } catch (error) {
+      log.warn({ err: error }, 'routing rules cannot be read');
+    }
+  }, RULES_EVERY_MS);
+  parts.defer(() => clearInterval(rules));
 
   const { mechanisms, maxSessions, maxConnections, v4v6 } = config.tsp;
   const redirect = redirectOf(config.tsp.redirect, config.tsp.redirectPhase);

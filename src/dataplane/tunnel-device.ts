@@ -35,7 +35,7 @@ import {
   removeUnreachableRoute,
   uplinkTowards,
 } from './network.ts';
-import { addAddress4, addDefaultRoute4 } from './network4.ts';
+import { addAddress4, addDefaultRoute4, answerRoutesFor } from './network4.ts';
 import { endpointValue, tickToUnixMs } from './records.ts';
 
 interface AnyDeviceOptions {
@@ -239,6 +239,7 @@ function programName(direction: 'ingress' | 'egress', options: TunnelDeviceOptio
 
 function setUpIpv6(options: Ipv6DeviceOptions, undo: (() => void)[], actions: string[]): void {
   const { name, address, defaultRouteMetric, delegated } = options;
+  answerRoutesFor(name);
   addAddress(name, { address, length: 128 });
   if (defaultRouteMetric !== undefined) {
     addTunnelRoute(name, { address: 0n, length: 0 }, defaultRouteMetric);
