@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Lab } from '../test/lab/lab.ts';
+import { waitForOthers } from './alone.ts';
 import { type Plan, planFrom, type Subject, USAGE } from './plan.ts';
 import { compilePrograms, type Programs } from './programs.ts';
 import {
@@ -216,4 +217,5 @@ try {
   console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
   process.exit(2);
 }
+await waitForOthers();
 await main(plan);
