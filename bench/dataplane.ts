@@ -9,9 +9,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Lab } from '../test/lab/lab.ts';
+import { waitForOthers } from './alone.ts';
 import { type Plan, planFrom, type Subject, USAGE } from './plan.ts';
 import { compilePrograms, type Programs } from './programs.ts';
 import {
+  BUSY,
   formatTable,
   formatValue,
   type Measurement,
@@ -21,11 +23,12 @@ import {
   writeRows,
 } from './results.ts';
 import { measureRoundTrip } from './round-trip.ts';
-import { measureSmallPackets, prepareSmallPackets } from './small-packets.ts';
+import { measureSmallPackets, prepareSmallPackets, type Rate } from './small-packets.ts';
 import { measureTcp, prepareTcp } from './tcp.ts';
 import { buildTopology, type Path, type Side, type Topology } from './topology.ts';
 
 const ECHOES_PER_SECOND = 20_000;
+const MORE_CHANCES = 2;
 
 /** Subjects that the same topologies serve. */
 interface Stage {
@@ -149,7 +152,7 @@ async function measure(
   switch (work) {
     case 'decap':
     case 'encap': {
-      const rate = await measureSmallPackets(topology, work, { tunnels, seconds });
+      const rate = await busiest(() => measureSmallPackets(topology, work, { tunnels, seconds }));
       return { value: rate.packetsPerSecond, rate };
     }
     case 'tcp-up':
@@ -160,6 +163,16 @@ async function measure(
     default:
       return { value: await measureRoundTrip(topology, ECHOES_PER_SECOND * seconds) };
   }
+}
+
+/** The caches are not the broker's alone while others have its core, so it gets some more chances. */
+async function busiest(measureOnce: () => Promise<Rate>): Promise<Rate> {
+  let best = await measureOnce();
+  for (let chance = 0; chance < MORE_CHANCES && best.brokerBusy < BUSY; chance++) {
+    const other = await measureOnce();
+    if (other.brokerBusy > best.brokerBusy) best = other;
+  }
+  return best;
 }
 
 function remark({ rate }: Measurement): string {
@@ -216,4 +229,5 @@ try {
   console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
   process.exit(2);
 }
+await waitForOthers();
 await main(plan);

@@ -36,8 +36,10 @@ const UNITS = {
   'tcp-down': 'gbps',
   rtt: 'us',
 } as const satisfies Record<Work, Row['unit']>;
-/** Below, the broker's core had time left or was somebody else's; or the source was no faster than it. */
-const [BUSY, OFFERED, LOST] = [0.9, 1.03, 0.02];
+/** Below, the broker's core had time left, or was somebody else's. */
+export const BUSY = 0.9;
+/** Below, the source was no faster than the broker; above, too much was taken in vain. */
+const [OFFERED, LOST] = [1.03, 0.02];
 
 export function rowsOf(subject: Subject, measurements: Measurements): Row[] {
   const plain = measurements.get('plain') ?? [];

@@ -30,7 +30,7 @@ if (import.meta.main) {
   const end = JSON.parse(process.argv[2] ?? '{}') as ServerEnd;
   const plane = Dataplane.open({
     pinDirectory: end.pinDirectory,
-    capacity: { tunnels: 1 << 20, owners: 16 },
+    capacity: { tunnels: 1 << 20, owners: 1 << 20, limited: 65_536 },
   });
   const first = parseIpv4(FIRST_CLIENT) ?? 0;
   const port = end.encapsulation === 'v6v4' ? 0 : CLIENT_PORT;
