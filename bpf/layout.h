@@ -252,7 +252,7 @@ struct client {
 	__u16 local_port; /* UDP; 0 for v6v4 */
 	__u8 uplink_header_length;
 	__u8 tunnel_header_length;
-	__u32 reserved;
+	__u32 route_flags; /* as in struct config */
 };
 _Static_assert(sizeof(struct client) == 104, "no holes in struct client");
 

@@ -87,6 +87,7 @@ import {
   monotonicNowMs,
   poolLayoutOf,
   poolMappingOf,
+  routeFlagsOf,
   SMALLEST_MTU,
   samePool,
   strayOf,
@@ -103,8 +104,6 @@ export type { OutcomeName } from './layout.gen.ts';
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
 const ETHERNET_HEADER = 14;
-/** linux/bpf.h */
-const BPF_FIB_LOOKUP_DIRECT = 1;
 /** IPv6: what a tunnel adds to an IPv4 packet. */
 const OVERHEAD_V4V6 = 40;
 /** The second ingress is there when the IPv6 side has an interface of its own; XDP where drivers have
@@ -260,7 +259,7 @@ export class Dataplane {
       ...this.#config,
       ...settings,
       ...costsOf(signallingLimits),
-      routeFlags: hasRules ? 0 : BPF_FIB_LOOKUP_DIRECT,
+      routeFlags: routeFlagsOf(hasRules),
       errorCost: errorsPerSecond === 0 ? 0 : Math.ceil(1e9 / errorsPerSecond),
       filteredPorts: Array.from({ length: FILTERED_PORT_COUNT }, (_, i) => filteredPorts[i] ?? 0),
       local6High: localAddress6 >> 64n,
@@ -271,7 +270,7 @@ export class Dataplane {
 
   /** Looks again whether the host has routing rules: the programs' look-ups leave them out without. */
   followRoutingRules(): void {
-    const routeFlags = hasRoutingRules() ? 0 : BPF_FIB_LOOKUP_DIRECT;
+    const routeFlags = routeFlagsOf(hasRoutingRules());
     if (routeFlags !== this.#config.routeFlags) this.#writeConfig({ ...this.#config, routeFlags });
   }
 

@@ -497,6 +497,7 @@ export const CLIENT_OFFSET = {
   localPort: 96,
   uplinkHeaderLength: 98,
   tunnelHeaderLength: 99,
+  routeFlags: 100,
 } as const;
 
 export interface ClientLayout {
@@ -517,6 +518,7 @@ export interface ClientLayout {
   localPort: number;
   uplinkHeaderLength: number;
   tunnelHeaderLength: number;
+  routeFlags: number;
 }
 
 export function readClient(view: DataView, at: number): ClientLayout {
@@ -538,6 +540,7 @@ export function readClient(view: DataView, at: number): ClientLayout {
     localPort: view.getUint16(at + 96, LITTLE),
     uplinkHeaderLength: view.getUint8(at + 98),
     tunnelHeaderLength: view.getUint8(at + 99),
+    routeFlags: view.getUint32(at + 100, LITTLE),
   };
 }
 
@@ -560,6 +563,7 @@ export function writeClient(view: DataView, at: number, value: ClientLayout): vo
   view.setUint16(at + 96, value.localPort, LITTLE);
   view.setUint8(at + 98, value.uplinkHeaderLength);
   view.setUint8(at + 99, value.tunnelHeaderLength);
+  view.setUint32(at + 100, value.routeFlags, LITTLE);
 }
 
 export const SOURCE_SIZE = 16;

@@ -194,6 +194,12 @@ export function tickToUnixMs(tick: number, nowMs: number, monotonicMs: number): 
   return Math.round(nowMs - Math.max(0, ageMs));
 }
 
+/** How programs ask for routes: in the main table only, unless the host has rules of its own. */
+export function routeFlagsOf(hasRoutingRules: boolean): number {
+  const direct = 1; // BPF_FIB_LOOKUP_DIRECT of linux/bpf.h
+  return hasRoutingRules ? 0 : direct;
+}
+
 /** What one packet of signalling costs, in ns (0: nothing). Throws RangeError. */
 export function costsOf(
   limits: SignallingLimits,

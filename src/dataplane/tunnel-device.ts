@@ -31,12 +31,13 @@ import {
   bringUp,
   enableForwarding,
   findInterface,
+  hasRoutingRules,
   removeAddress,
   removeUnreachableRoute,
   uplinkTowards,
 } from './network.ts';
 import { addAddress4, addDefaultRoute4, answerRoutesFor } from './network4.ts';
-import { endpointValue, tickToUnixMs } from './records.ts';
+import { endpointValue, routeFlagsOf, tickToUnixMs } from './records.ts';
 
 interface AnyDeviceOptions {
   /** Name of the device, such as `tb6`; must not exist. */
@@ -138,6 +139,7 @@ export class TunnelDevice {
         uplinkHeaderLength: uplink.headerLength,
         tunnelIfindex: device.index,
         tunnelHeaderLength: device.headerLength,
+        routeFlags: routeFlagsOf(hasRoutingRules()),
       });
       undo.push(() => memory.unmap());
       for (const [direction, index] of [
