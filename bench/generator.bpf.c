@@ -77,28 +77,28 @@ SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
 	__u32 key = 0, number, sum;
-	const struct job *todo = bpf_map_lookup_elem(&job, &key);
+	const struct job *work = bpf_map_lookup_elem(&job, &key);
 	struct pace *wanted = bpf_map_lookup_elem(&pace, &key);
 	__u64 *data = (__u64 *)(long)ctx->data, *end = (__u64 *)(long)ctx->data_end;
 	struct iphdr *ip;
 
-	if (!todo || !wanted || !wait_for_turn(wanted))
+	if (!work || !wanted || !wait_for_turn(wanted))
 		return XDP_DROP;
 	for (int i = 0; i < PACKET_WORDS; i++) {
 		if (data + i + 1 > end) {
 			/* What is left of a packet of an even length. */
 			for (int j = 0; j < 3; j++)
 				if ((__u16 *)(data + i) + j + 1 <= (__u16 *)end)
-					((__u16 *)(data + i))[j] = ((__u16 *)&todo->packet[i])[j];
+					((__u16 *)(data + i))[j] = ((__u16 *)&work->packet[i])[j];
 			break;
 		}
-		data[i] = todo->packet[i];
+		data[i] = work->packet[i];
 	}
-	number = todo->tunnels > 1 ? bpf_get_prandom_u32() % todo->tunnels : 0;
-	if (!add_at(ctx, todo->inner_at, number))
+	number = work->tunnels > 1 ? bpf_get_prandom_u32() % work->tunnels : 0;
+	if (!add_at(ctx, work->inner_at, number))
 		return XDP_DROP;
-	if (todo->outer_at) {
-		if (!add_at(ctx, todo->outer_at, number))
+	if (work->outer_at) {
+		if (!add_at(ctx, work->outer_at, number))
 			return XDP_DROP;
 		ip = (struct iphdr *)((__u8 *)(long)ctx->data + ETHERNET);
 		if ((__u8 *)(ip + 1) > (__u8 *)(long)ctx->data_end)
@@ -108,7 +108,7 @@ int generate(struct xdp_md *ctx)
 		sum = (sum & 0xffff) + (sum >> 16);
 		ip->check = ~(sum + (sum >> 16));
 	}
-	return bpf_redirect(todo->ifindex, 0);
+	return bpf_redirect(work->ifindex, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -30,7 +30,12 @@ function connection(from: string, flags: number, fields: { to?: number } = {}): 
 const [SYN, ACK] = [0x02, 0x10];
 const pass = (packet: Uint8Array) => void bench.expect('in_signalling', PASS, packet);
 const limited = (by: 'address' | 'prefix' | 'total', packet: Uint8Array) =>
-  void bench.expect(`in_signalling_limited_${by}`, DROP, packet);
+  void bench.expect(LIMITED[by], DROP, packet);
+const LIMITED = {
+  address: 'in_signalling_limited_address',
+  prefix: 'in_signalling_limited_prefix',
+  total: 'in_signalling_limited_total',
+} as const;
 
 /** How often each outcome came of one packet from each source. */
 function tally(sources: Iterable<string>): Partial<Record<OutcomeName, number>> {

@@ -127,6 +127,8 @@ describe('no error is sent (RFC 4443, 2.4 (e))', () => {
     quietAbout(packetTo(UNDELEGATED));
     bench.plane.remove(SLOT, 'down');
     quiet('out_detached', packetTo(INSIDE));
+    bench.plane.remove(SLOT, 'disabled');
+    quiet('out_disabled', packetTo(INSIDE));
   });
 });
 
