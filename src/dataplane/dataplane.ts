@@ -488,12 +488,12 @@ export class Dataplane {
     if (!hasOther || !done) removePins(this.#pinDirectory, [LINK_PINS.xdp6]);
     if (!done)
       actions.push(
-        `the driver of ${uplink.name} has no XDP: tc does all, for some more of the CPU`,
+        `no XDP on ${uplink.name} (its driver has none, or another program has it): tc does all`,
       );
     else if (mode === 'fast')
       actions.push(
         hasOther && !done6
-          ? `fast path on ${uplink.name}; the driver of ${uplink6.name} has no XDP`
+          ? `fast path on ${uplink.name}, but no XDP on ${uplink6.name}`
           : 'fast path: ordinary packets pass by firewall, conntrack and captures',
       );
   }

@@ -153,14 +153,14 @@ export function attachTcx(
 
 /**
  * Attaches an XDP program by way of the interface's driver, as {@link attachTcx} does. undefined: the
- * driver has no XDP, or not as the interface is set up (a large MTU, say).
+ * driver has no XDP, or not as the interface is set up (a large MTU, say), or another program has it.
  */
 export function attachXdp(programFd: number, interfaceIndex: number): number | undefined {
   const [xdp, driverMode] = [37, 1n << 2n];
   const options = BigUint64Array.of(16n, driverMode); // struct bpf_link_create_opts: size, flags
   const fd = libraries().bpf.linkCreate(programFd, interfaceIndex, xdp, options);
-  const { EOPNOTSUPP, EINVAL, ERANGE, E2BIG } = constants.errno;
-  if ([EOPNOTSUPP, EINVAL, ERANGE, E2BIG].includes(-fd)) return undefined;
+  const { EOPNOTSUPP, EINVAL, ERANGE, E2BIG, EBUSY, EEXIST } = constants.errno;
+  if ([EOPNOTSUPP, EINVAL, ERANGE, E2BIG, EBUSY, EEXIST].includes(-fd)) return undefined;
   return checked(fd, `Attaching XDP to interface ${interfaceIndex}`);
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Host, Lab } from '../lab/lab.ts';
 import { DELEGATED, ELSEWHERE, GATEWAY, INSIDE, SITE } from './bench.ts';
+import type { ServerEnd } from './ends.ts';
 import {
   bytes,
   echo,
@@ -20,13 +21,14 @@ import {
   udp,
   withoutIdentification,
 } from './packets.ts';
-import { BROKER, CLIENT, CLIENT_PORT, PORT } from './scratch.ts';
+import { BROKER, CLIENT, CLIENT_PORT, PORT, unmountPins } from './scratch.ts';
 import type { XdpCase, XdpResult } from './xdp-bench.ts';
 
 const [XDP_PASS, XDP_REDIRECT] = [2, 4];
 const [WEST, WEST_ROUTER] = ['02:00:5e:00:53:01', '02:00:5e:00:53:02'];
 const [EAST, EAST_ROUTER] = ['02:00:5e:00:53:11', '02:00:5e:00:53:12'];
 const RUNNER = join(import.meta.dirname, 'xdp-bench.ts');
+const ENDS = join(import.meta.dirname, 'ends.ts');
 const ROUTED_BACK = '2001:db8:81::1';
 const UNROUTED = '2001:db8:99::1';
 const NO_NEIGHBOUR = '2001:db8:98::1';
@@ -281,4 +283,22 @@ describe('whatever is not plain passes untouched and uncounted', () => {
         .map(([name]) => name);
       assert.deepEqual(wrong, []);
     });
+});
+
+test('where another program has the driver, tc does everything', async () => {
+  const end: ServerEnd = {
+    pinDirectory: join(lab.directory, 'pins'),
+    uplink: 'west',
+    localAddress: BROKER,
+    links: '2001:db8:1000::/56',
+    tunnels: [],
+  };
+  lab.onClose(() => unmountPins(end.pinDirectory));
+  // The other program is one of ours, of another broker.
+  await broker.run(process.execPath, [ENDS, 'server', JSON.stringify(end)]);
+  const other = { ...end, pinDirectory: join(lab.directory, 'other-pins') };
+  lab.onClose(() => unmountPins(other.pinDirectory));
+  const said = await broker.run(process.execPath, [ENDS, 'server', JSON.stringify(other)]);
+  assert.match(said, /no XDP on west .*tc does all/);
+  assert.match(said, /attached the ingress program to west/);
 });
