@@ -105,7 +105,8 @@ int client_egress(struct __sk_buff *skb)
 		return drop(self);
 	__sync_fetch_and_add(&self->out_packets, packets_in(skb));
 	__sync_fetch_and_add(&self->out_bytes, length);
-	return send_ipv4(skb, self->uplink_ifindex, self->uplink_header_length, self->tunnel_ifindex, self->route_flags);
+	return send_ipv4(skb, self->uplink_ifindex, self->uplink_header_length, self->tunnel_ifindex,
+			 self->route_flags);
 }
 
 SEC("tc")
