@@ -303,8 +303,7 @@ static __always_inline int conclude(struct __sk_buff *skb, const struct config *
 		if (!is_ipv6)
 			return send_ipv4(skb, settings->uplink_ifindex, settings->uplink_header_length,
 					 settings->tunnel_ifindex, settings->route_flags);
-		return bpf_redirect_neigh(is_ipv6 ? settings->uplink6_ifindex : settings->uplink_ifindex,
-					  0, 0, 0);
+		return bpf_redirect_neigh(settings->uplink6_ifindex, 0, 0, 0);
 	case OUTCOME_OUT_SENT_AROUND:
 		return bpf_redirect(LOOPBACK_IFINDEX, 0);
 	case OUTCOME_OUT_TOO_BIG:
