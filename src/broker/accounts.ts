@@ -2,7 +2,7 @@
 // MD5(name ":" realm ":" secret) (RFC 2831 §3.9) and as SCRAM's keys, sealed for its user; the secret
 // itself is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
 
-import { hash, randomBytes, randomInt } from 'node:crypto';
+import { createSecretKey, hash, type KeyObject, randomBytes, randomInt } from 'node:crypto';
 import type { SealedSecret, Store, User } from '../store/store.ts';
 import { deriveScram, packScram, type ScramCredential, unpackScram } from './scram.ts';
 import { seal, unseal } from './sealing.ts';
@@ -40,14 +40,14 @@ const KEY_CHECK_CONTEXT = 'key check';
 export class Accounts {
   readonly realm: string;
   readonly #store: Store;
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #clock: () => number;
 
   /** `key`: 32 octets. `clock`: Unix milliseconds. */
   constructor(store: Store, key: Uint8Array, realm: string, clock: () => number = Date.now) {
     this.realm = realm;
     this.#store = store;
-    this.#key = key;
+    this.#key = createSecretKey(key);
     this.#clock = clock;
   }
 

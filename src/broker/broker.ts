@@ -9,7 +9,12 @@ import { StoreError } from '../store/error.ts';
 import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Encapsulation } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
-import type { AttachRefusal, OpenRefusal } from '../store/tunnel-acts.ts';
+import type {
+  AttachRefusal,
+  OpenChoice,
+  OpenRefusal,
+  OpenSituation,
+} from '../store/tunnel-acts.ts';
 import type { Tunnel } from '../store/tunnels.ts';
 import type { Accounts, StoredCredential } from './accounts.ts';
 import { displacedBy, planPools } from './allocation.ts';
@@ -262,30 +267,13 @@ export class Broker {
       const { userId, encapsulation, prefixLength, proxy = false, nameServers = [] } = request;
       const client = encapsulation === 'v6v4' ? { ...request.client, port: 0 } : request.client;
       const authenticated = userId !== undefined;
-      const occupant = await store.tunnel({ encapsulation, client });
-      const standing = authenticated
-        ? await store.tunnel({ userId })
-        : occupant?.user
-          ? undefined
-          : occupant;
-      const plan = planPools(await store.pools(), {
-        authenticated,
-        prefixLength,
-        hasDelegation: standing?.delegation !== undefined,
-      });
-      if (!plan.ok) return plan;
-      // Both only for a timely answer: accept decides.
-      if (occupant && isKeptOut(occupant, userId, encapsulation)) return refuse('address-in-use');
-      if (await this.#isFull(userId, standing, client)) return refuse('too-many-from-address');
-
       const nowMs = this.#clock();
       const opened = await store.openTunnel(
         {
           userId,
           encapsulation,
           client,
-          linkPools: plan.linkPools,
-          delegationPools: plan.delegationPools,
+          choose: (situation) => this.#choose(request, client, situation),
           requestedPrefixLength: prefixLength,
           nameServers,
           proxy,
@@ -459,21 +447,38 @@ export class Broker {
     await this.#projection.follow();
   }
 
+  #choose(request: OpenRequest, client: Ipv4Endpoint, situation: OpenSituation): OpenChoice {
+    const { userId, encapsulation, prefixLength } = request;
+    const { pools, standing, occupant } = situation;
+    const plan = planPools(pools, {
+      authenticated: userId !== undefined,
+      prefixLength,
+      hasDelegation: standing?.delegation !== undefined,
+    });
+    if (!plan.ok) return plan;
+    // Both only for a timely answer: accept decides.
+    if (occupant && isKeptOut(occupant, userId, encapsulation))
+      return { ok: false, refusal: 'address-in-use' };
+    if (this.#isFull(userId, client, situation))
+      return { ok: false, refusal: 'too-many-from-address' };
+    return plan;
+  }
+
   /**
    * Counts what is offered too, which {@link accept} does not. Anonymous tunnels count against anonymous
    * clients only: their addresses are never proved, so anybody could fill somebody else's up.
    */
-  async #isFull(
+  #isFull(
     userId: number | undefined,
-    standing: Tunnel | undefined,
     { address }: Ipv4Endpoint,
-  ): Promise<boolean> {
-    const { store, policy } = this.#options;
+    { standing, atAddress }: OpenSituation,
+  ): boolean {
+    const { policy } = this.#options;
     if (policy.maxTunnelsPerAddress === 0) return false;
     // Coming back to where it is takes no more room.
     if (standing?.attachment?.client.address === address) return false;
     const there = [
-      ...(await store.attachedAtAddress(address)),
+      ...atAddress,
       ...this.#offers.at(address).map((offer) => ({
         id: offer.tunnelId,
         anonymous: offer.userId === undefined,
@@ -525,6 +530,8 @@ const REFUSALS: Readonly<Record<OpenRefusal | AttachRefusal, Refusal>> = {
   'user-disabled': 'user-disabled',
   'proxy-not-allowed': 'proxy-not-allowed',
   'tunnel-disabled': 'tunnel-disabled',
+  'prefix-length-unavailable': 'prefix-length-unavailable',
+  'prefix-for-anonymous': 'prefix-for-anonymous',
   'no-free-tunnel': 'no-free-tunnel',
   'no-free-prefix': 'no-free-prefix',
   'no-such-tunnel': 'no-such-tunnel',

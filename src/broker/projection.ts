@@ -40,6 +40,7 @@ export class Projection {
   /** The last change that the maps know of. */
   #seenId = 0;
   #tail: Promise<unknown> = Promise.resolve();
+  #nextFollow: Promise<void> | undefined;
   /** Slots that the data plane would not take. */
   readonly #failed = { ipv6: new Set<number>(), ipv4: new Set<number>() } as const;
 
@@ -57,21 +58,28 @@ export class Projection {
   }
 
   /** Applies every change that was committed before the call. Rejects with StoreError. */
-  async follow(): Promise<void> {
-    return this.#inTurn(async () => {
-      for (;;) {
-        const since = await this.#store.changesSince(this.#seenId);
-        if (!since.complete) {
-          this.#log('the change feed was pruned; comparing the maps with the store');
-          await this.#reconcile();
-          continue;
-        }
-        const last = since.changes.at(-1);
-        if (!last) return;
-        await this.#apply(since.changes);
-        this.#seenId = last.id;
-      }
+  follow(): Promise<void> {
+    // One that has not begun yet is good for all who ask meanwhile.
+    this.#nextFollow ??= this.#inTurn(() => {
+      this.#nextFollow = undefined;
+      return this.#follow();
     });
+    return this.#nextFollow;
+  }
+
+  async #follow(): Promise<void> {
+    for (;;) {
+      const since = await this.#store.changesSince(this.#seenId);
+      if (!since.complete) {
+        this.#log('the change feed was pruned; comparing the maps with the store');
+        await this.#reconcile();
+        continue;
+      }
+      const last = since.changes.at(-1);
+      if (!last) return;
+      await this.#apply(since.changes);
+      this.#seenId = last.id;
+    }
   }
 
   /** Whether the data plane refused what the store says of the slot. */

@@ -1,7 +1,7 @@
 // Encrypts the users' secrets at rest (AES-256-GCM) with a key that is kept apart from the database,
 // and keeps that key's file. Knows nothing of users or of what is sealed.
 
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from 'node:crypto';
 import {
   closeSync,
   fsyncSync,
@@ -66,7 +66,7 @@ function makeKey(file: string): void {
 }
 
 /** `context` is not hidden but bound: what was sealed for one opens for no other. */
-export function seal(key: Uint8Array, content: Uint8Array, context: string): string {
+export function seal(key: KeyObject, content: Uint8Array, context: string): string {
   const nonce = randomBytes(NONCE_OCTETS);
   const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_OCTETS });
   cipher.setAAD(Buffer.from(context, 'utf8'));
@@ -75,7 +75,7 @@ export function seal(key: Uint8Array, content: Uint8Array, context: string): str
 }
 
 /** Undefined: sealed with another key or for another context, or damaged. */
-export function unseal(key: Uint8Array, sealed: string, context: string): Buffer | undefined {
+export function unseal(key: KeyObject, sealed: string, context: string): Buffer | undefined {
   if (!sealed.startsWith(FORMAT)) return undefined;
   const octets = Buffer.from(sealed.slice(FORMAT.length), 'base64');
   if (octets.length < NONCE_OCTETS + TAG_OCTETS) return undefined;

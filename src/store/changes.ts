@@ -2,6 +2,7 @@
 // that changed it. A follower reads on from the number it has seen. Knows nothing of what a subject
 // means; rows are pruned, so a follower that was away too long is told to look at everything.
 
+import { prepared } from './prepared.ts';
 import type { ChangeKind, Reader, Writer } from './schema.ts';
 
 /**
@@ -19,7 +20,8 @@ export interface Change {
 export interface Act {
   readonly tx: Writer;
   readonly nowMs: number;
-  readonly changed: (kind: ChangeKind, subject: number) => Promise<void>;
+  /** Noted in the feed when the act is done. */
+  readonly changed: (kind: ChangeKind, subject: number) => void;
 }
 
 export type ChangesSince =
@@ -33,30 +35,40 @@ const PRUNE_EVERY = 1024;
  * Numbers come from a row that the transaction locks, not from a sequence: so they become visible
  * in order, and a follower can never pass one by that is committed later.
  */
-export async function appendChange(
+export async function appendChanges(
   tx: Writer,
-  kind: ChangeKind,
-  subject: number,
+  changes: readonly Omit<Change, 'id'>[],
   nowMs: number,
   kept: number,
 ): Promise<void> {
-  const { last_id: id } = await tx
-    .updateTable('feed')
-    .set((feed) => ({ last_id: feed('last_id', '+', 1) }))
-    .returning('last_id')
-    .executeTakeFirstOrThrow();
-  await tx.insertInto('changes').values({ id, kind, subject, at_ms: nowMs }).execute();
-  if (id % PRUNE_EVERY === 0)
+  if (changes.length === 0) return;
+  const lastId = (await takeNumbers(tx, changes.length)).rows[0]!.last_id;
+  const before = lastId - changes.length;
+  let id = before;
+  for (const { kind, subject } of changes) await insertChange(tx, ++id, kind, subject, nowMs);
+  if (Math.floor(before / PRUNE_EVERY) < Math.floor(lastId / PRUNE_EVERY))
     await tx
       .deleteFrom('changes')
-      .where('id', '<=', id - kept)
+      .where('id', '<=', lastId - kept)
       .execute();
 }
 
+const takeNumbers = prepared((tx, count: number) =>
+  tx
+    .updateTable('feed')
+    .set((feed) => ({ last_id: feed('last_id', '+', count) }))
+    .returning('last_id'),
+);
+
+const insertChange = prepared((tx, id: number, kind: ChangeKind, subject: number, nowMs: number) =>
+  tx.insertInto('changes').values({ id, kind, subject, at_ms: nowMs }),
+);
+
 export async function latestChangeId(db: Reader): Promise<number> {
-  const { last_id } = await db.selectFrom('feed').select('last_id').executeTakeFirstOrThrow();
-  return last_id;
+  return (await lastNumber(db)).rows[0]!.last_id;
 }
+
+const lastNumber = prepared((db) => db.selectFrom('feed').select('last_id'));
 
 /** The oldest `limit` changes after `id`. */
 export async function readChanges(db: Reader, id: number, limit: number): Promise<ChangesSince> {
@@ -64,13 +76,16 @@ export async function readChanges(db: Reader, id: number, limit: number): Promis
   // look like something that was pruned.
   const latestId = await latestChangeId(db);
   if (latestId === id) return { complete: true, changes: [] };
-  const changes = await db
+  const { rows: changes } = await changesAfter(db, id, limit);
+  // The numbers have no holes, so a first one that does not follow on means pruned ones.
+  return changes[0]?.id === id + 1 ? { complete: true, changes } : { complete: false, latestId };
+}
+
+const changesAfter = prepared((db, id: number, limit: number) =>
+  db
     .selectFrom('changes')
     .select(['id', 'kind', 'subject'])
     .where('id', '>', id)
     .orderBy('id')
-    .limit(limit)
-    .execute();
-  // The numbers have no holes, so a first one that does not follow on means pruned ones.
-  return changes[0]?.id === id + 1 ? { complete: true, changes } : { complete: false, latestId };
-}
+    .limit(limit),
+);

@@ -116,7 +116,7 @@ export async function openIpv4Tunnel(
       .returning('id')
       .executeTakeFirstOrThrow();
     await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
-    await changed('ipv4-slot', slot);
+    changed('ipv4-slot', slot);
   }
   return { ok: true, tunnel: (await readIpv4Tunnel(tx, { userId }))! };
 }
@@ -145,7 +145,7 @@ export async function attachIpv4Tunnel(
         attached_at_ms: nowMs,
       })
       .execute();
-    await changed('ipv4-slot', tunnel.slot);
+    changed('ipv4-slot', tunnel.slot);
   }
   await tx
     .updateTable('tunnels')

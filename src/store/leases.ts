@@ -3,6 +3,7 @@
 // prefix rests as long as possible between two tunnels. Knows nothing of prefixes or policy.
 
 import { StoreError } from './error.ts';
+import { prepared } from './prepared.ts';
 import type { PoolPurpose, Writer } from './schema.ts';
 
 /** What this room must know of a pool to hand out its positions. */
@@ -27,28 +28,33 @@ export async function claimPosition(
   pools: readonly PoolChoice[],
 ): Promise<Claim | undefined> {
   for (const pool of pools) {
-    const fresh = await tx
-      .updateTable('pools')
-      .set((row) => ({ next_position: row('next_position', '+', 1) }))
-      .where('id', '=', pool.id)
-      .where('next_position', '<', pool.positionCount)
-      .returning('next_position')
-      .executeTakeFirst();
+    const [fresh] = (await nextPosition(tx, pool.id, pool.positionCount)).rows;
     if (fresh) return { pool, position: fresh.next_position - 1, reused: false };
-
-    const freed = await tx
-      .selectFrom('leases')
-      .select('position')
-      .where('pool_id', '=', pool.id)
-      .where('tunnel_id', 'is', null)
-      .orderBy('freed_at_ms')
-      .orderBy('position')
-      .limit(1)
-      .executeTakeFirst();
+    const [freed] = (await longestFree(tx, pool.id)).rows;
     if (freed) return { pool, position: freed.position, reused: true };
   }
   return undefined;
 }
+
+const nextPosition = prepared((tx, poolId: number, positionCount: number) =>
+  tx
+    .updateTable('pools')
+    .set((row) => ({ next_position: row('next_position', '+', 1) }))
+    .where('id', '=', poolId)
+    .where('next_position', '<', positionCount)
+    .returning('next_position'),
+);
+
+const longestFree = prepared((tx, poolId: number) =>
+  tx
+    .selectFrom('leases')
+    .select('position')
+    .where('pool_id', '=', poolId)
+    .where('tunnel_id', 'is', null)
+    .orderBy('freed_at_ms')
+    .orderBy('position')
+    .limit(1),
+);
 
 export async function lease(
   tx: Writer,
@@ -57,24 +63,43 @@ export async function lease(
   expiresAtMs: number | undefined,
 ): Promise<void> {
   const { pool, position } = claim;
-  const holder = { tunnel_id: tunnelId, expires_at_ms: expiresAtMs ?? null, freed_at_ms: null };
+  const endMs = expiresAtMs ?? null;
   if (!claim.reused) {
-    await tx
-      .insertInto('leases')
-      .values({ pool_id: pool.id, position, purpose: pool.purpose, ...holder })
-      .execute();
+    await insertLease(tx, pool.id, position, pool.purpose, tunnelId, endMs);
     return;
   }
-  const { numUpdatedRows } = await tx
-    .updateTable('leases')
-    .set(holder)
-    .where('pool_id', '=', pool.id)
-    .where('position', '=', position)
-    .where('tunnel_id', 'is', null)
-    .executeTakeFirst();
-  if (numUpdatedRows !== 1n)
+  const { numAffectedRows } = await reuseLease(tx, pool.id, position, tunnelId, endMs);
+  if (numAffectedRows !== 1n)
     throw new StoreError('conflict', 'another server took the same free position');
 }
+
+const insertLease = prepared(
+  (
+    tx,
+    poolId: number,
+    position: number,
+    purpose: PoolPurpose,
+    tunnelId: number,
+    endMs: number | null,
+  ) =>
+    tx.insertInto('leases').values({
+      pool_id: poolId,
+      position,
+      purpose,
+      tunnel_id: tunnelId,
+      expires_at_ms: endMs,
+    }),
+);
+
+const reuseLease = prepared(
+  (tx, poolId: number, position: number, tunnelId: number, endMs: number | null) =>
+    tx
+      .updateTable('leases')
+      .set({ tunnel_id: tunnelId, expires_at_ms: endMs, freed_at_ms: null })
+      .where('pool_id', '=', poolId)
+      .where('position', '=', position)
+      .where('tunnel_id', 'is', null),
+);
 
 /** Frees all that a tunnel holds; answers the indices that no longer lead to it. */
 export async function freeLeases(

@@ -2,6 +2,7 @@
 
 import { readDense } from './dense.ts';
 import type { Pool } from './pools.ts';
+import { prepared } from './prepared.ts';
 import type { Reader } from './schema.ts';
 
 /** The packets for owner index `index` belong to `slot`. */
@@ -11,25 +12,29 @@ export interface Ownership {
 }
 
 export async function readOwnership(db: Reader, index: number): Promise<Ownership | undefined> {
-  const pool = await db
+  const [pool] = (await poolOfOwner(db, index)).rows;
+  const [row] = pool ? (await slotOfLease(db, pool.id, index - pool.first_index)).rows : [];
+  return row && { index, slot: row.slot };
+}
+
+const poolOfOwner = prepared((db, index: number) =>
+  db
     .selectFrom('pools')
     .select(['id', 'first_index'])
     .where('purpose', '=', 'delegation')
     .where('first_index', '<=', index)
     .orderBy('first_index', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  const row =
-    pool &&
-    (await db
-      .selectFrom('leases')
-      .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
-      .select('tunnels.slot')
-      .where('leases.pool_id', '=', pool.id)
-      .where('leases.position', '=', index - pool.first_index)
-      .executeTakeFirst());
-  return row && { index, slot: row.slot };
-}
+    .limit(1),
+);
+
+const slotOfLease = prepared((db, poolId: number, position: number) =>
+  db
+    .selectFrom('leases')
+    .innerJoin('tunnels', 'tunnels.id', 'leases.tunnel_id')
+    .select('tunnels.slot')
+    .where('leases.pool_id', '=', poolId)
+    .where('leases.position', '=', position),
+);
 
 /** The leased positions of one delegation pool from `position` up, in order. */
 export async function readOwnershipsFrom(

@@ -153,7 +153,7 @@ export async function setGroupPolicy(
     .set({ id: groupId, ...toColumns(change) })
     .where('id', '=', groupId)
     .executeTakeFirst();
-  await changed('group', groupId);
+  changed('group', groupId);
   return numUpdatedRows === 1n;
 }
 

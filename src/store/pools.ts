@@ -13,6 +13,7 @@ import {
 } from '../address.ts';
 import type { Act } from './changes.ts';
 import { StoreError } from './error.ts';
+import { prepared } from './prepared.ts';
 import type { PoolPurpose, Reader } from './schema.ts';
 
 interface AnyPool {
@@ -81,14 +82,16 @@ export async function addPool(
     })
     .returningAll()
     .executeTakeFirstOrThrow();
-  await changed('pool', row.id);
+  changed('pool', row.id);
   return { ok: true, pool: toPool(row) };
 }
 
 /** In the order in which they were added. */
 export async function readPools(db: Reader): Promise<readonly Pool[]> {
-  return (await db.selectFrom('pools').selectAll().orderBy('id').execute()).map(toPool);
+  return (await allPools(db)).rows.map(toPool);
 }
+
+const allPools = prepared((db) => db.selectFrom('pools').selectAll().orderBy('id'));
 
 export async function readPoolUsage(db: Reader): Promise<readonly PoolUsage[]> {
   const rows = await db

@@ -1,25 +1,24 @@
-// SQLite through the runtime's own module: opening a file, one connection, errors sorted into
-// StoreError. The only file that knows SQLite; no query of the product is written here.
+// SQLite through the runtime's own module: opening a file, one connection that writes and one that
+// reads, errors sorted into StoreError. No query of the product is written here.
 //
-// Every commit is on the disk before it is answered (WAL with synchronous=FULL): an address that a
-// client was promised must not go to another one after a power failure.
+// What is read outside of a transaction is what was committed; when a transaction's promise is
+// fulfilled it is on the disk (sqlite-commits.ts): an address that a client was promised must not go
+// to another one after a power failure.
 
 import { closeSync, openSync, statSync } from 'node:fs';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { DatabaseSync } from 'node:sqlite';
 import {
-  type CompiledQuery,
   type DatabaseConnection,
   type Dialect,
   type Driver,
   type Kysely,
-  type QueryResult,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
-import { isDense } from './dense.ts';
-import { StoreError, type StoreErrorKind } from './error.ts';
+import { StoreError } from './error.ts';
+import { Commits, type Turn } from './sqlite-commits.ts';
+import { SqliteConnection, storeError } from './sqlite-connection.ts';
 import { Store } from './store.ts';
 
 export interface SqliteOptions {
@@ -34,16 +33,19 @@ export interface SqliteOptions {
 
 /** Opens (and migrates) the database; rejects with StoreError. Close it with `store.close()`. */
 export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
-  const driver = new SqliteDriver(options);
-  const dialect: Dialect = {
+  const dialect = (driver: Driver): Dialect => ({
     createAdapter: () => new SqliteAdapter(),
     createDriver: () => driver,
     createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
-  };
-  // AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again.
+  });
   return Store.open(
-    { dialect, identity: (column) => column.primaryKey().autoIncrement() },
+    {
+      writing: dialect(new WritingDriver(options)),
+      reading: dialect(new ReadingDriver(options.file)),
+      // AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again.
+      identity: (column) => column.primaryKey().autoIncrement(),
+    },
     options.changesKept,
   );
 }
@@ -53,142 +55,94 @@ const DEFAULT_PATIENCE_MS = 5000;
 /** SQLite's own waiting blocks the event loop, so it is kept short and repeated from outside. */
 const BLOCKING_WAIT_MS = 20;
 
-const STATEMENTS_KEPT = 256;
-
-class SqliteDriver implements Driver {
+class WritingDriver implements Driver {
   readonly #options: SqliteOptions;
-  #db: DatabaseSync | undefined;
-  #connection: SqliteConnection | undefined;
-  #inode: bigint | undefined;
-  /** Settles when the present user of the one connection has released it. */
-  #queue: Promise<void> = Promise.resolve();
-  #release: (() => void) | undefined;
+  #commits: Commits | undefined;
 
   constructor(options: SqliteOptions) {
     this.#options = options;
   }
 
   async init(): Promise<void> {
-    const { file, create } = this.#options;
+    const { file, create, patienceMs = DEFAULT_PATIENCE_MS } = this.#options;
     prepareFile(file, create);
+    let db: DatabaseSync | undefined;
     try {
-      this.#db = new DatabaseSync(file, { timeout: BLOCKING_WAIT_MS });
-      this.#connection = new SqliteConnection(this.#db);
-      const db = this.#db;
-      await this.#retryWhileLocked(() =>
-        db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on'),
-      );
-      this.#inode = inodeOf(file);
+      db = new DatabaseSync(file, { timeout: BLOCKING_WAIT_MS });
+      this.#commits = new Commits(file, db, patienceMs);
+      await this.#commits.configure();
     } catch (error) {
-      if (this.#db?.isOpen) this.#db.close();
+      if (db?.isOpen) db.close();
       throw storeError(error, file);
     }
   }
 
-  async acquireConnection(): Promise<DatabaseConnection> {
-    const before = this.#queue;
-    let release = () => {};
-    this.#queue = new Promise((resolve) => {
-      release = resolve;
-    });
-    await before;
-    this.#release = release;
-    return this.#connection!;
+  async acquireConnection(): Promise<Turn> {
+    return this.#commits!.takeTurn();
   }
 
-  async releaseConnection(): Promise<void> {
-    this.#release?.();
+  async releaseConnection(turn: Turn): Promise<void> {
+    turn.end();
   }
 
-  /** The write lock at once: a lock taken halfway could fail where nothing can be repeated. */
-  async beginTransaction(): Promise<void> {
-    const { file } = this.#options;
-    if (inodeOf(file) !== this.#inode)
-      throw new StoreError('lost', `${file} was removed or replaced while it was in use`);
-    await this.#retryWhileLocked(() => this.#db!.exec('begin immediate'));
+  async beginTransaction(turn: Turn): Promise<void> {
+    await this.#commits!.begin(turn);
   }
 
-  async commitTransaction(): Promise<void> {
-    this.#exec('commit');
+  async commitTransaction(turn: Turn): Promise<void> {
+    await this.#commits!.commit(turn);
   }
 
-  async rollbackTransaction(): Promise<void> {
-    // A full disk makes SQLite roll back by itself.
-    if (this.#db?.isTransaction) this.#exec('rollback');
+  async rollbackTransaction(turn: Turn): Promise<void> {
+    this.#commits!.rollBack(turn);
   }
 
   async destroy(): Promise<void> {
-    if (this.#db?.isOpen) this.#db.close();
-  }
-
-  #exec(sql: string): void {
-    try {
-      this.#db!.exec(sql);
-    } catch (error) {
-      throw storeError(error, this.#options.file);
-    }
-  }
-
-  async #retryWhileLocked(act: () => void): Promise<void> {
-    const { file, patienceMs = DEFAULT_PATIENCE_MS } = this.#options;
-    const deadlineMs = performance.now() + patienceMs;
-    for (;;) {
-      try {
-        return act();
-      } catch (error) {
-        const sorted = storeError(error, file);
-        if (sorted.kind !== 'locked' || performance.now() > deadlineMs) throw sorted;
-      }
-      // A random pause, so that waiting processes do not knock in step.
-      await sleep(1 + Math.random() * 10);
-    }
+    await this.#commits?.close();
   }
 }
 
-class SqliteConnection implements DatabaseConnection {
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+/** Opens when the first thing is read: the writing driver has made the file by then. */
+class ReadingDriver implements Driver {
+  readonly #file: string;
+  #db: DatabaseSync | undefined;
+  #connection: SqliteConnection | undefined;
 
-  constructor(db: DatabaseSync) {
-    this.#db = db;
+  constructor(file: string) {
+    this.#file = file;
   }
 
-  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    const parameters = query.parameters as SQLInputValue[];
+  async init(): Promise<void> {
     try {
-      const statement = this.#prepare(query.sql, isDense(query));
-      if (statement.columns().length > 0) return { rows: statement.all(...parameters) as Row[] };
-      const { changes, lastInsertRowid } = statement.run(...parameters);
-      return {
-        rows: [],
-        numAffectedRows: BigInt(changes),
-        insertId: BigInt(lastInsertRowid),
-      };
+      this.#db = new DatabaseSync(this.#file, { readOnly: true, timeout: BLOCKING_WAIT_MS });
     } catch (error) {
-      throw storeError(error, 'the database');
+      throw storeError(error, this.#file);
     }
+    this.#connection = new SqliteConnection(this.#db, this.#file);
   }
 
-  async *streamQuery<Row>(query: CompiledQuery): AsyncIterableIterator<QueryResult<Row>> {
-    yield await this.executeQuery<Row>(query);
+  async acquireConnection(): Promise<DatabaseConnection> {
+    return this.#connection!;
   }
 
-  #prepare(sql: string, dense: boolean): StatementSync {
-    const key = dense ? `dense: ${sql}` : sql;
-    let statement = this.#statements.get(key);
-    if (!statement) {
-      if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear();
-      statement = this.#db.prepare(sql);
-      if (dense) statement.setReturnArrays(true);
-      this.#statements.set(key, statement);
-    }
-    return statement;
+  async releaseConnection(): Promise<void> {}
+
+  async beginTransaction(): Promise<void> {
+    throw new StoreError('internal', 'a transaction was begun where things are only read');
+  }
+
+  async commitTransaction(): Promise<void> {}
+
+  async rollbackTransaction(): Promise<void> {}
+
+  async destroy(): Promise<void> {
+    if (this.#db?.isOpen) this.#db.close();
   }
 }
 
 /** SQLite would make the file readable by everybody; its side files take the mode from it. */
 function prepareFile(file: string, create: boolean): void {
-  if (!create && inodeOf(file) === undefined)
+  if (!create && statSync(file, { throwIfNoEntry: false }) === undefined)
     throw new StoreError('missing', `there is no database at ${file}`);
   if (!create) return;
   try {
@@ -197,30 +151,4 @@ function prepareFile(file: string, create: boolean): void {
     const reason = error instanceof Error ? error.message : String(error);
     throw new StoreError('io', `${file}: ${reason}`, { cause: error });
   }
-}
-
-function inodeOf(file: string): bigint | undefined {
-  return statSync(file, { bigint: true, throwIfNoEntry: false })?.ino;
-}
-
-/** SQLite's primary result codes (sqlite.org/rescode.html) by what they mean to an operator. */
-const KINDS: Readonly<Record<number, StoreErrorKind>> = {
-  3: 'io', // PERM
-  5: 'locked', // BUSY
-  6: 'locked', // LOCKED
-  8: 'readonly', // READONLY
-  10: 'io', // IOERR
-  11: 'corrupt', // CORRUPT
-  13: 'full', // FULL
-  14: 'io', // CANTOPEN
-  19: 'conflict', // CONSTRAINT
-  26: 'foreign', // NOTADB
-};
-
-function storeError(error: unknown, file: string): StoreError {
-  if (error instanceof StoreError) return error;
-  const { code, errcode, message } = error as { code?: string; errcode?: number; message?: string };
-  const kind =
-    code === 'ERR_INVALID_STATE' ? 'closed' : (KINDS[(errcode ?? 0) & 0xff] ?? 'internal');
-  return new StoreError(kind, `${file}: ${message ?? String(error)}`, { cause: error });
 }

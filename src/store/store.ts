@@ -3,10 +3,10 @@
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
 import { type Dialect, Kysely } from 'kysely';
-import type { Ipv4Address } from '../address.ts';
 import {
   type Act,
-  appendChange,
+  appendChanges,
+  type Change,
   type ChangesSince,
   latestChangeId,
   readChanges,
@@ -49,6 +49,7 @@ import {
   readPools,
   readPoolUsage,
 } from './pools.ts';
+import { prepared } from './prepared.ts';
 import type { Reader, Tables, TunnelFamily, TunnelState } from './schema.ts';
 import {
   type AttachRequest,
@@ -60,15 +61,12 @@ import {
   setTunnelState,
   setUserLeases,
   slotKind,
-  standingTunnel,
   type TunnelRequest,
   takeDownTunnel,
   tunnelsWithOtherLease,
 } from './tunnel-acts.ts';
 import {
   type AnyTunnel,
-  type AttachedTunnel,
-  readAttachedAtAddress,
   readSlot,
   readSlotsFrom,
   readTunnel,
@@ -80,7 +78,10 @@ import {
 
 /** A database product, opened. Its connections must throw nothing but StoreError. */
 export interface Backend {
-  readonly dialect: Dialect;
+  /** For transactions. */
+  readonly writing: Dialect;
+  /** For what is read outside of them: shows what was committed, and waits for nobody. */
+  readonly reading: Dialect;
   readonly identity: IdentityColumn;
 }
 
@@ -105,12 +106,14 @@ export interface SealedSecret {
 const CHANGES_KEPT = 100_000;
 
 export class Store {
-  readonly #kysely: Kysely<Tables>;
+  readonly #writing: Kysely<Tables>;
+  readonly #reading: Kysely<Tables>;
   readonly #changesKept: number;
   #closed = false;
 
-  private constructor(db: Kysely<Tables>, changesKept: number) {
-    this.#kysely = db;
+  private constructor(writing: Kysely<Tables>, reading: Kysely<Tables>, changesKept: number) {
+    this.#writing = writing;
+    this.#reading = reading;
     this.#changesKept = changesKept;
   }
 
@@ -119,24 +122,29 @@ export class Store {
    * before it has to look at everything.
    */
   static async open(backend: Backend, changesKept = CHANGES_KEPT): Promise<Store> {
-    const db = new Kysely<Tables>({ dialect: backend.dialect });
+    const writing = new Kysely<Tables>({ dialect: backend.writing });
     try {
-      await migrate(db, backend.identity);
+      await migrate(writing, backend.identity);
     } catch (error) {
-      await db.destroy();
+      await writing.destroy();
       throw error;
     }
-    return new Store(db, changesKept);
+    return new Store(writing, new Kysely<Tables>({ dialect: backend.reading }), changesKept);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#kysely.destroy();
+    await this.#reading.destroy();
+    await this.#writing.destroy();
   }
 
   get #db(): Kysely<Tables> {
+    this.#assertOpen();
+    return this.#reading;
+  }
+
+  #assertOpen(): void {
     if (this.#closed) throw new StoreError('closed', 'the store was closed');
-    return this.#kysely;
   }
 
   // Settings
@@ -152,7 +160,8 @@ export class Store {
 
   /** Sets it unless it was set before; answers the value that stands. */
   async settingOrInitial(name: string, initial: string): Promise<string> {
-    return this.#db.transaction().execute(async (tx) => {
+    this.#assertOpen();
+    return this.#writing.transaction().execute(async (tx) => {
       await tx
         .insertInto('settings')
         .values({ name, value: initial })
@@ -178,7 +187,7 @@ export class Store {
         .returning('id')
         .executeTakeFirst();
       if (!row) return 'name-taken';
-      await changed('user', row.id);
+      changed('user', row.id);
       return {
         id: row.id,
         name,
@@ -191,11 +200,7 @@ export class Store {
   }
 
   async user(name: string): Promise<(User & SealedSecret) | undefined> {
-    const row = await this.#db
-      .selectFrom('users')
-      .selectAll()
-      .where('name', '=', name)
-      .executeTakeFirst();
+    const [row] = (await userByName(this.#db, name)).rows;
     return (
       row && {
         ...toUser(row),
@@ -225,7 +230,7 @@ export class Store {
         .set(secretColumns(secret))
         .where('id', '=', userId)
         .executeTakeFirst();
-      await changed('user', userId);
+      changed('user', userId);
       return numUpdatedRows === 1n;
     });
   }
@@ -240,7 +245,7 @@ export class Store {
         .executeTakeFirst();
       for (const tunnel of disabled ? await tunnelsOf(act.tx, userId) : [])
         await takeDownTunnel(act, tunnel);
-      await act.changed('user', userId);
+      act.changed('user', userId);
       return numUpdatedRows === 1n;
     });
   }
@@ -253,7 +258,7 @@ export class Store {
         .set({ proxy_trusted_at_ms: trusted ? nowMs : null })
         .where('id', '=', userId)
         .executeTakeFirst();
-      await changed('user', userId);
+      changed('user', userId);
       return numUpdatedRows === 1n;
     });
   }
@@ -266,7 +271,7 @@ export class Store {
         .deleteFrom('users')
         .where('id', '=', userId)
         .executeTakeFirst();
-      await act.changed('user', userId);
+      act.changed('user', userId);
       return numDeletedRows === 1n;
     });
   }
@@ -307,7 +312,7 @@ export class Store {
         .set({ group_id: groupId ?? null })
         .where('id', '=', userId)
         .executeTakeFirst();
-      await changed('user', userId);
+      changed('user', userId);
       return numUpdatedRows === 1n;
     });
   }
@@ -342,9 +347,6 @@ export class Store {
 
   /** A refusal leaves nothing behind. */
   async openTunnel(request: TunnelRequest, nowMs: number): Promise<OpenResult> {
-    // Most logins come back to what they had: nothing is written and nothing locked then.
-    const standing = await standingTunnel(this.#db, request);
-    if (standing) return standing;
     return this.#actOrUndo(nowMs, (act) => openTunnel(act, request));
   }
 
@@ -390,7 +392,7 @@ export class Store {
   async setTunnelPolicy(tunnelId: number, change: PolicyChange, nowMs: number): Promise<boolean> {
     return this.#onTunnel(tunnelId, nowMs, async (act, tunnel) => {
       await setTunnelPolicy(act, tunnelId, change);
-      await act.changed(slotKind(tunnel), tunnel.slot);
+      act.changed(slotKind(tunnel), tunnel.slot);
     });
   }
 
@@ -410,10 +412,6 @@ export class Store {
   /** The tunnels of the next `limit` slots that have one, from `slot` up. */
   async slotsFrom(slot: number, limit: number): Promise<readonly SlotTunnel[]> {
     return readSlotsFrom(this.#db, slot, limit);
-  }
-
-  async attachedAtAddress(address: Ipv4Address): Promise<readonly AttachedTunnel[]> {
-    return readAttachedAtAddress(this.#db, address);
   }
 
   /** Closes up to `limit` tunnels whose link's lease has ended; answers their ids. */
@@ -491,13 +489,14 @@ export class Store {
   // Transactions
 
   async #act<T>(nowMs: number, act: (act: Act) => Promise<T>): Promise<T> {
-    return this.#db.transaction().execute((tx) =>
-      act({
-        tx,
-        nowMs,
-        changed: (kind, subject) => appendChange(tx, kind, subject, nowMs, this.#changesKept),
-      }),
-    );
+    this.#assertOpen();
+    return this.#writing.transaction().execute(async (tx) => {
+      const changes: Omit<Change, 'id'>[] = [];
+      const changed: Act['changed'] = (kind, subject) => changes.push({ kind, subject });
+      const result = await act({ tx, nowMs, changed });
+      await appendChanges(tx, changes, nowMs, this.#changesKept);
+      return result;
+    });
   }
 
   async #actOrUndo<T extends { readonly ok: boolean }>(
@@ -528,6 +527,10 @@ export class Store {
     });
   }
 }
+
+const userByName = prepared((db, name: string) =>
+  db.selectFrom('users').selectAll().where('name', '=', name),
+);
 
 /** Carries a refusal out of a transaction that must not be committed. */
 class Undo extends Error {

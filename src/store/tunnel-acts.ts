@@ -5,18 +5,24 @@
 import { formatIpv4, type Ipv4Endpoint } from '../address.ts';
 import type { Act } from './changes.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
+import { type Pool, readPools } from './pools.ts';
+import { prepared } from './prepared.ts';
 import type { ChangeKind, Encapsulation, Reader, Writer } from './schema.ts';
-import { type AnyTunnel, readAttachedAtAddress, readTunnel, type Tunnel } from './tunnels.ts';
+import {
+  type AnyTunnel,
+  type AttachedTunnel,
+  readAttachedAtAddress,
+  readTunnel,
+  type Tunnel,
+} from './tunnels.ts';
 
 export interface TunnelRequest {
   /** Undefined: an anonymous tunnel, which is the same one for the same endpoint while it lives. */
   readonly userId: number | undefined;
   readonly encapsulation: Encapsulation;
   readonly client: Ipv4Endpoint;
-  /** Where a link may come from, in order of preference. */
-  readonly linkPools: readonly PoolChoice[];
-  /** Where a delegation may come from when the tunnel has none; empty: none is asked for. */
-  readonly delegationPools: readonly PoolChoice[];
+  /** Decides, from what there is, where the addresses may come from. */
+  readonly choose: (situation: OpenSituation) => OpenChoice;
   readonly requestedPrefixLength: number | undefined;
   /** Whom the client wants the names of its prefix delegated to. */
   readonly nameServers: readonly string[];
@@ -30,7 +36,35 @@ export interface TunnelRequest {
   readonly leaseMs: number | undefined;
 }
 
+/** What a request meets. */
+export interface OpenSituation {
+  readonly pools: readonly Pool[];
+  /** The tunnel that is asked for, if it is there already. */
+  readonly standing: Tunnel | undefined;
+  /** Whose tunnel is at the endpoint. */
+  readonly occupant: Tunnel | undefined;
+  /** All with a client at the endpoint's address. */
+  readonly atAddress: readonly AttachedTunnel[];
+}
+
+export type OpenChoice =
+  | {
+      readonly ok: true;
+      /** Where a link may come from, in order of preference. */
+      readonly linkPools: readonly PoolChoice[];
+      /** Where a delegation may come from when the tunnel has none; empty: none is asked for. */
+      readonly delegationPools: readonly PoolChoice[];
+    }
+  | { readonly ok: false; readonly refusal: ChoiceRefusal };
+
+export type ChoiceRefusal =
+  | 'prefix-length-unavailable'
+  | 'prefix-for-anonymous'
+  | 'address-in-use'
+  | 'too-many-from-address';
+
 export type OpenRefusal =
+  | ChoiceRefusal
   | 'no-such-user'
   | 'user-disabled'
   | 'proxy-not-allowed'
@@ -72,88 +106,131 @@ export type AttachResult =
   | { readonly ok: true; readonly tunnel: Tunnel; readonly displacedTunnelId: number | undefined }
   | { readonly ok: false; readonly refusal: AttachRefusal };
 
-/** What {@link openTunnel} would answer without writing; undefined: it has to write. */
-export async function standingTunnel(
-  db: Reader,
-  request: TunnelRequest,
-): Promise<OpenResult | undefined> {
-  const refusal = await userRefusal(db, request);
+/** Finds or makes the tunnel. A refusal leaves nothing behind only if the transaction is undone. */
+export async function openTunnel(act: Act, request: TunnelRequest): Promise<OpenResult> {
+  const { tx, changed } = act;
+  const { userId, encapsulation, client } = request;
+  const occupant = await readTunnel(tx, { encapsulation, client });
+  const anonymous = occupant?.user ? undefined : occupant;
+  const standing = userId === undefined ? anonymous : await readTunnel(tx, { userId });
+  const choice = request.choose({
+    pools: await readPools(tx),
+    standing,
+    occupant,
+    atAddress: await readAttachedAtAddress(tx, client.address),
+  });
+  if (!choice.ok) return choice;
+  const refusal = await standingRefusal(tx, request, standing);
   if (refusal) return { ok: false, refusal };
-  const tunnel = await findTunnel(db, request);
-  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
-  const stands =
-    tunnel &&
-    (tunnel.delegation !== undefined || request.delegationPools.length === 0) &&
+  if (standing?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+
+  const needsDelegation = choice.delegationPools.length > 0 && !standing?.delegation;
+  // Most logins come back to what they had: nothing is written then.
+  if (standing && !needsDelegation && isOnTheseTerms(standing, request))
+    return { ok: true, tunnel: standing };
+  const tunnelId = standing?.id ?? (await makeTunnel(act, request, choice.linkPools));
+  if (tunnelId === undefined) return { ok: false, refusal: 'no-free-tunnel' };
+  if (needsDelegation) {
+    const claim = await claimPosition(tx, choice.delegationPools);
+    if (!claim) return { ok: false, refusal: 'no-free-prefix' };
+    await lease(tx, claim, tunnelId, undefined);
+    changed('owner', claim.pool.firstIndex + claim.position);
+  }
+  if (standing) {
+    await tx.updateTable('tunnels').set(termsOf(request)).where('id', '=', tunnelId).execute();
+    if (!standing.attachment) await setLeaseEnd(tx, tunnelId, endOf(request.leaseMs, act.nowMs));
+  }
+  return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
+}
+
+/** The same as {@link userRefusal}, which is asked only for what the tunnel does not say. */
+async function standingRefusal(
+  db: Reader,
+  request: Pick<TunnelRequest, 'userId' | 'proxy'>,
+  standing: Tunnel | undefined,
+): ReturnType<typeof userRefusal> {
+  if (!standing || request.proxy) return userRefusal(db, request);
+  return standing.userDisabled ? 'user-disabled' : undefined;
+}
+
+function isOnTheseTerms(tunnel: Tunnel, request: TunnelRequest): boolean {
+  return (
     tunnel.keepaliveSeconds === request.keepaliveSeconds &&
     tunnel.lifetimeSeconds === request.lifetimeSeconds &&
     tunnel.leaseMs === request.leaseMs &&
     tunnel.requestedPrefixLength === request.requestedPrefixLength &&
-    JSON.stringify(tunnel.nameServers) === JSON.stringify(request.nameServers);
-  return stands ? { ok: true, tunnel } : undefined;
+    tunnel.nameServers.length === request.nameServers.length &&
+    tunnel.nameServers.every((name, i) => name === request.nameServers[i])
+  );
 }
 
-/** Finds or makes the tunnel. A refusal leaves nothing behind only if the transaction is undone. */
-export async function openTunnel(act: Act, request: TunnelRequest): Promise<OpenResult> {
-  const { tx, changed } = act;
-  const standing = await standingTunnel(tx, request);
-  if (standing) return standing;
-  const tunnel = await findTunnel(tx, request);
-  const tunnelId = tunnel?.id ?? (await makeTunnel(act, request));
-  if (tunnelId === undefined) return { ok: false, refusal: 'no-free-tunnel' };
-
-  if (request.delegationPools.length > 0 && !tunnel?.delegation) {
-    const claim = await claimPosition(tx, request.delegationPools);
-    if (!claim) return { ok: false, refusal: 'no-free-prefix' };
-    await lease(tx, claim, tunnelId, undefined);
-    await changed('owner', claim.pool.firstIndex + claim.position);
-  }
-  await tx
-    .updateTable('tunnels')
-    .set({
-      keepalive_seconds: request.keepaliveSeconds,
-      lifetime_seconds: request.lifetimeSeconds,
-      lease_ms: request.leaseMs ?? null,
-      requested_prefix_length: request.requestedPrefixLength ?? null,
-      name_servers: request.nameServers.length > 0 ? JSON.stringify(request.nameServers) : null,
-    })
-    .where('id', '=', tunnelId)
-    .execute();
-  if (!tunnel?.attachment) await setLeaseEnd(tx, tunnelId, endOf(request.leaseMs, act.nowMs));
-  return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
+function termsOf(request: TunnelRequest) {
+  return {
+    keepalive_seconds: request.keepaliveSeconds,
+    lifetime_seconds: request.lifetimeSeconds,
+    lease_ms: request.leaseMs ?? null,
+    requested_prefix_length: request.requestedPrefixLength ?? null,
+    name_servers: request.nameServers.length > 0 ? JSON.stringify(request.nameServers) : null,
+  };
 }
 
-/** The user's tunnel, or the anonymous one at the endpoint. */
-async function findTunnel(db: Reader, request: TunnelRequest): Promise<Tunnel | undefined> {
-  const { userId, encapsulation, client } = request;
-  if (userId !== undefined) return readTunnel(db, { userId });
-  const occupant = await readTunnel(db, { encapsulation, client });
-  return occupant?.user ? undefined : occupant;
-}
-
-async function makeTunnel(act: Act, request: TunnelRequest): Promise<number | undefined> {
-  const { tx, nowMs, changed } = act;
-  const claim = await claimPosition(tx, request.linkPools);
+async function makeTunnel(
+  { tx, nowMs, changed }: Act,
+  request: TunnelRequest,
+  linkPools: readonly PoolChoice[],
+): Promise<number | undefined> {
+  const claim = await claimPosition(tx, linkPools);
   if (!claim) return undefined;
   const slot = claim.pool.firstIndex + claim.position;
-  const { id } = await tx
-    .insertInto('tunnels')
-    .values({
-      user_id: request.userId ?? null,
-      family: 'ipv6',
-      slot,
-      interface_id: request.interfaceId.toString(16).padStart(16, '0'),
-      state: 'enabled',
-      keepalive_seconds: request.keepaliveSeconds,
-      lifetime_seconds: request.lifetimeSeconds,
-      lease_ms: request.leaseMs ?? null,
-      created_at_ms: nowMs,
-    })
-    .returning('id')
-    .executeTakeFirstOrThrow();
+  const terms = termsOf(request);
+  const { rows } = await insertTunnel(
+    tx,
+    request.userId ?? null,
+    slot,
+    request.interfaceId.toString(16).padStart(16, '0'),
+    terms.keepalive_seconds,
+    terms.lifetime_seconds,
+    terms.lease_ms,
+    terms.requested_prefix_length,
+    terms.name_servers,
+    nowMs,
+  );
+  const { id } = rows[0]!;
   await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
-  await changed('slot', slot);
+  changed('slot', slot);
   return id;
 }
+
+const insertTunnel = prepared(
+  (
+    tx,
+    userId: number | null,
+    slot: number,
+    interfaceId: string,
+    keepaliveSeconds: number,
+    lifetimeSeconds: number,
+    leaseMs: number | null,
+    requestedPrefixLength: number | null,
+    nameServers: string | null,
+    nowMs: number,
+  ) =>
+    tx
+      .insertInto('tunnels')
+      .values({
+        user_id: userId,
+        family: 'ipv6',
+        slot,
+        interface_id: interfaceId,
+        state: 'enabled',
+        keepalive_seconds: keepaliveSeconds,
+        lifetime_seconds: lifetimeSeconds,
+        lease_ms: leaseMs,
+        requested_prefix_length: requestedPrefixLength,
+        name_servers: nameServers,
+        created_at_ms: nowMs,
+      })
+      .returning('id'),
+);
 
 /** Puts the tunnel at the endpoint, in place of where it was and, if allowed, of who was there. */
 export async function attachTunnel(act: Act, request: AttachRequest): Promise<AttachResult> {
@@ -163,7 +240,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   if (!tunnel || tunnel.user?.id !== request.userId)
     return { ok: false, refusal: 'no-such-tunnel' };
   if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
-  const refusal = await userRefusal(tx, request);
+  const refusal = await standingRefusal(tx, request, tunnel);
   if (refusal)
     return { ok: false, refusal: refusal === 'no-such-user' ? 'user-disabled' : refusal };
 
@@ -175,32 +252,53 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     await takeDownTunnel(act, occupant);
   }
   if (await isFull(tx, request)) return { ok: false, refusal: 'too-many-from-address' };
-  if (occupant?.id !== tunnelId) {
-    await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
-    await tx
-      .insertInto('attachments')
-      .values({
-        tunnel_id: tunnelId,
-        encapsulation,
-        client_address: formatIpv4(client.address),
-        client_port: client.port,
-        attached_at_ms: nowMs,
-      })
-      .execute();
-    await changed('slot', tunnel.slot);
+  const stays = occupant?.id === tunnelId;
+  if (!stays) {
+    if (tunnel.attachment) await deleteAttachment(tx, tunnelId);
+    const address = formatIpv4(client.address);
+    await insertAttachment(tx, tunnelId, encapsulation, address, client.port, nowMs);
+    changed('slot', tunnel.slot);
   }
-  await tx
-    .updateTable('tunnels')
-    .set({ last_login_at_ms: nowMs })
-    .where('id', '=', tunnelId)
-    .execute();
-  await setLeaseEnd(tx, tunnelId, request.expiresAtMs);
+  await setLastLogin(tx, tunnelId, nowMs);
+  if (tunnel.expiresAtMs !== request.expiresAtMs)
+    await setLeaseEnd(tx, tunnelId, request.expiresAtMs);
   return {
     ok: true,
-    tunnel: (await readTunnel(tx, { tunnelId }))!,
-    displacedTunnelId: occupant && occupant.id !== tunnelId ? occupant.id : undefined,
+    tunnel: {
+      ...tunnel,
+      attachment: stays ? occupant.attachment : { encapsulation, client, attachedAtMs: nowMs },
+      lastLoginAtMs: nowMs,
+      expiresAtMs: request.expiresAtMs,
+    },
+    displacedTunnelId: stays ? undefined : occupant?.id,
   };
 }
+
+const insertAttachment = prepared(
+  (
+    tx,
+    tunnelId: number,
+    encapsulation: Encapsulation,
+    address: string,
+    port: number,
+    nowMs: number,
+  ) =>
+    tx.insertInto('attachments').values({
+      tunnel_id: tunnelId,
+      encapsulation,
+      client_address: address,
+      client_port: port,
+      attached_at_ms: nowMs,
+    }),
+);
+
+const deleteAttachment = prepared((tx, tunnelId: number) =>
+  tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId),
+);
+
+const setLastLogin = prepared((tx, tunnelId: number, nowMs: number) =>
+  tx.updateTable('tunnels').set({ last_login_at_ms: nowMs }).where('id', '=', tunnelId),
+);
 
 async function isFull(db: Reader, request: AttachRequest): Promise<boolean> {
   const { tunnelId, userId, client, maxAtAddress } = request;
@@ -220,18 +318,18 @@ export async function takeDownTunnel(act: Act, tunnel: AnyTunnel): Promise<void>
 
 /** The lease begins to run out when the client goes: what is in use is never taken back. */
 async function detachTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
-  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  await deleteAttachment(act.tx, tunnel.id);
   if (tunnel.attachment) await setLeaseEnd(act.tx, tunnel.id, endOf(tunnel.leaseMs, act.nowMs));
-  await act.changed(slotKind(tunnel), tunnel.slot);
+  act.changed(slotKind(tunnel), tunnel.slot);
 }
 
 /** Ends the tunnel and frees its addresses. */
 export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
-  await act.tx.deleteFrom('attachments').where('tunnel_id', '=', tunnel.id).execute();
+  await deleteAttachment(act.tx, tunnel.id);
   const owners = await freeLeases(act.tx, tunnel.id, act.nowMs);
   await act.tx.deleteFrom('tunnels').where('id', '=', tunnel.id).execute();
-  for (const index of owners) await act.changed('owner', index);
-  await act.changed(slotKind(tunnel), tunnel.slot);
+  for (const index of owners) act.changed('owner', index);
+  act.changed(slotKind(tunnel), tunnel.slot);
 }
 
 export function slotKind({ family }: AnyTunnel): ChangeKind {
@@ -290,13 +388,16 @@ export async function setLeaseEnd(
   tunnelId: number,
   expiresAtMs: number | undefined,
 ): Promise<void> {
-  await tx
-    .updateTable('leases')
-    .set({ expires_at_ms: expiresAtMs ?? null })
-    .where('tunnel_id', '=', tunnelId)
-    .where('purpose', '!=', 'delegation')
-    .execute();
+  await setLinkEnd(tx, tunnelId, expiresAtMs ?? null);
 }
+
+const setLinkEnd = prepared((tx, tunnelId: number, expiresAtMs: number | null) =>
+  tx
+    .updateTable('leases')
+    .set({ expires_at_ms: expiresAtMs })
+    .where('tunnel_id', '=', tunnelId)
+    .where('purpose', '!=', 'delegation'),
+);
 
 export function endOf(leaseMs: number | undefined, nowMs: number): number | undefined {
   return leaseMs === undefined ? undefined : nowMs + leaseMs;
@@ -307,12 +408,12 @@ export async function userRefusal(
   { userId, proxy }: Pick<TunnelRequest, 'userId' | 'proxy'>,
 ): Promise<'no-such-user' | 'user-disabled' | 'proxy-not-allowed' | undefined> {
   if (userId === undefined) return proxy ? 'proxy-not-allowed' : undefined;
-  const user = await db
-    .selectFrom('users')
-    .select(['disabled_at_ms', 'proxy_trusted_at_ms'])
-    .where('id', '=', userId)
-    .executeTakeFirst();
+  const [user] = (await standingOfUser(db, userId)).rows;
   if (!user) return 'no-such-user';
   if (user.disabled_at_ms !== null) return 'user-disabled';
   return proxy && user.proxy_trusted_at_ms === null ? 'proxy-not-allowed' : undefined;
 }
+
+const standingOfUser = prepared((db, userId: number) =>
+  db.selectFrom('users').select(['disabled_at_ms', 'proxy_trusted_at_ms']).where('id', '=', userId),
+);

@@ -13,6 +13,7 @@ import { readDense } from './dense.ts';
 import { StoreError } from './error.ts';
 import { POLICY_COLUMNS, type Policies, toPolicies } from './policies.ts';
 import { parseStoredPrefix } from './pools.ts';
+import { prepared } from './prepared.ts';
 import type { Encapsulation, Reader, TunnelFamily, TunnelState } from './schema.ts';
 
 /** How a tunnel reaches its client at present. */
@@ -63,21 +64,29 @@ export type TunnelKey =
   | { readonly encapsulation: Encapsulation; readonly client: Ipv4Endpoint };
 
 export async function readTunnel(db: Reader, key: TunnelKey): Promise<Tunnel | undefined> {
-  const all = joined(db);
-  const query =
-    'tunnelId' in key
-      ? all.where('tunnels.id', '=', key.tunnelId)
-      : 'userId' in key
-        ? all.where('tunnels.user_id', '=', key.userId)
-        : 'slot' in key
-          ? all.where('tunnels.family', '=', 'ipv6').where('tunnels.slot', '=', key.slot)
-          : all
-              .where('attachments.encapsulation', '=', key.encapsulation)
-              .where('attachments.client_address', '=', formatIpv4(key.client.address))
-              .where('attachments.client_port', '=', key.client.port);
-  const row = await query.executeTakeFirst();
-  return row && toTunnel(row);
+  const { rows } = await select(db, key);
+  return rows[0] && toTunnel(rows[0]);
 }
+
+function select(db: Reader, key: TunnelKey): Promise<{ readonly rows: readonly Row[] }> {
+  if ('tunnelId' in key) return byId(db, key.tunnelId);
+  if ('userId' in key) return byUser(db, key.userId);
+  if ('slot' in key) return bySlot(db, key.slot);
+  const { encapsulation, client } = key;
+  return byEndpoint(db, encapsulation, formatIpv4(client.address), client.port);
+}
+
+const byId = prepared((db, id: number) => joined(db).where('tunnels.id', '=', id));
+const byUser = prepared((db, userId: number) => joined(db).where('tunnels.user_id', '=', userId));
+const bySlot = prepared((db, slot: number) =>
+  joined(db).where('tunnels.family', '=', 'ipv6').where('tunnels.slot', '=', slot),
+);
+const byEndpoint = prepared((db, encapsulation: Encapsulation, address: string, port: number) =>
+  joined(db)
+    .where('attachments.encapsulation', '=', encapsulation)
+    .where('attachments.client_address', '=', address)
+    .where('attachments.client_port', '=', port),
+);
 
 /** The next `limit` tunnels after the id, in the order in which they were made. */
 export async function readTunnelsAfter(
@@ -106,9 +115,11 @@ export interface SlotTunnel extends Policies {
 }
 
 export async function readSlot(db: Reader, slot: number): Promise<SlotTunnel | undefined> {
-  const row = await bySlot(db).where('tunnels.slot', '=', slot).executeTakeFirst();
-  return row && toSlotTunnel(row);
+  const { rows } = await inSlot(db, slot);
+  return rows[0] && toSlotTunnel(rows[0]);
 }
+
+const inSlot = prepared((db, slot: number) => slots(db).where('tunnels.slot', '=', slot));
 
 /** The tunnels of the next `limit` slots that have one, from `slot` up. */
 export async function readSlotsFrom(
@@ -117,12 +128,12 @@ export async function readSlotsFrom(
   limit: number,
 ): Promise<readonly SlotTunnel[]> {
   // By slot and not by id: the rule that slots are unique is also the index that this runs along.
-  const query = bySlot(db).where('tunnels.slot', '>=', slot).orderBy('tunnels.slot').limit(limit);
+  const query = slots(db).where('tunnels.slot', '>=', slot).orderBy('tunnels.slot').limit(limit);
   const rows = await readDense<DenseSlotRow>(db, query);
   return rows.map((row) => toSlotTunnel(fromDense(row)));
 }
 
-type SlotRow = Awaited<ReturnType<ReturnType<typeof bySlot>['execute']>>[number];
+type SlotRow = Awaited<ReturnType<ReturnType<typeof slots>['execute']>>[number];
 type DenseSlotRow = { readonly [I in keyof typeof SLOT_COLUMNS]: SlotRow[ColumnName<I>] };
 /** Of `table.column` and `table.column as name`, what the row calls it. */
 type ColumnName<I extends keyof typeof SLOT_COLUMNS> =
@@ -173,7 +184,7 @@ function fromDense(row: DenseSlotRow): SlotRow {
   };
 }
 
-function bySlot(db: Reader) {
+function slots(db: Reader) {
   return db
     .selectFrom('tunnels')
     .where('tunnels.family', '=', 'ipv6')
@@ -206,16 +217,19 @@ export async function readAttachedAtAddress(
   db: Reader,
   address: Ipv4Address,
 ): Promise<readonly AttachedTunnel[]> {
-  // Named, so that the index on endpoints serves.
-  const rows = await db
+  const { rows } = await atAddress(db, formatIpv4(address));
+  return rows.map((row) => ({ id: row.id, anonymous: row.user_id === null }));
+}
+
+const atAddress = prepared((db, address: string) =>
+  db
     .selectFrom('attachments')
     .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
     .select(['tunnels.id', 'tunnels.user_id'])
+    // Named, so that the index on endpoints serves.
     .where('attachments.encapsulation', 'in', ['v6udpv4', 'v6v4'])
-    .where('attachments.client_address', '=', formatIpv4(address))
-    .execute();
-  return rows.map((row) => ({ id: row.id, anonymous: row.user_id === null }));
-}
+    .where('attachments.client_address', '=', address),
+);
 
 /** All users' tunnels have the same one. */
 let lastInterfaceId = { text: '', id: 0n };

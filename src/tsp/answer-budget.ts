@@ -3,7 +3,7 @@
 // taken from a budget for each network, so that nobody gains by asking in somebody else's name. The
 // memory is fixed: networks share buckets by a keyed hash.
 
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import type { Endpoint } from '../address.ts';
 import { HEADER_OCTETS } from './framing.ts';
 
@@ -14,13 +14,13 @@ export const BUDGET_OCTETS_PER_SECOND = 2048;
 const BUCKETS = 4096;
 
 export class AnswerBudget {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   /** What each bucket has spent, and when that was reckoned. */
   readonly #spent = new Float64Array(BUCKETS);
   readonly #reckonedMs = new Float64Array(BUCKETS);
 
   constructor(key: Uint8Array) {
-    this.#key = key;
+    this.#key = createSecretKey(key);
   }
 
   /** Both lengths are of TSP text, without any header. When true, the excess has been spent. */

@@ -3,7 +3,7 @@
 // again unchanged. Who returns one has shown that they receive at that address. Only returned nonces
 // are remembered, so that each works once.
 
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { type Endpoint, formatEndpoint } from '../address.ts';
 import { equalOctets } from './sasl.ts';
 
@@ -17,7 +17,7 @@ const MAC_OCTETS = 16;
 export const NONCE_LENGTH = ((STAMP_OCTETS + MAC_OCTETS) * 4) / 3;
 
 export class Nonces {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #lifetimeMs: number;
   readonly #capacity: number;
   /** Returned nonces and when each may be forgotten, earliest first. */
@@ -29,7 +29,7 @@ export class Nonces {
    * At most `capacity` returned nonces are remembered.
    */
   constructor(key: Uint8Array, lifetimeMs: number, capacity: number) {
-    this.#key = key;
+    this.#key = createSecretKey(key);
     this.#lifetimeMs = lifetimeMs;
     this.#capacity = capacity;
   }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createSecretKey } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -169,16 +170,19 @@ describe('the key file', () => {
 
   it('seals the same content differently each time, and any changed octet shows', () => {
     const content = Buffer.from('content');
-    const sealed = seal(KEY, content, 'context');
-    assert.notEqual(seal(KEY, content, 'context'), sealed);
-    assert.deepEqual(unseal(KEY, sealed, 'context'), content);
+    const sealed = seal(createSecretKey(KEY), content, 'context');
+    assert.notEqual(seal(createSecretKey(KEY), content, 'context'), sealed);
+    assert.deepEqual(unseal(createSecretKey(KEY), sealed, 'context'), content);
     const octets = Buffer.from(sealed.slice(3), 'base64');
     for (let i = 0; i < octets.length; i++) {
       const changed = Buffer.from(octets);
       changed[i]! ^= 1;
-      assert.equal(unseal(KEY, `v1:${changed.toString('base64')}`, 'context'), undefined);
+      assert.equal(
+        unseal(createSecretKey(KEY), `v1:${changed.toString('base64')}`, 'context'),
+        undefined,
+      );
     }
     for (const junk of ['', 'v1:', 'v2:AAAA', sealed.slice(0, 20)])
-      assert.equal(unseal(KEY, junk, 'context'), undefined);
+      assert.equal(unseal(createSecretKey(KEY), junk, 'context'), undefined);
   });
 });

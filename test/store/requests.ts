@@ -51,13 +51,18 @@ export async function addUser(store: Store, name: string): Promise<number> {
   return user.id;
 }
 
-export function request(linkPools: readonly Pool[], rest: Partial<TunnelRequest>): TunnelRequest {
+export function request(
+  linkPools: readonly Pool[],
+  {
+    delegationPools = [],
+    ...rest
+  }: Partial<TunnelRequest> & { readonly delegationPools?: readonly Pool[] },
+): TunnelRequest {
   return {
     userId: undefined,
     encapsulation: 'v6udpv4',
     client: at('192.0.2.1', 40_000),
-    linkPools,
-    delegationPools: [],
+    choose: () => ({ ok: true, linkPools, delegationPools }),
     requestedPrefixLength: undefined,
     nameServers: [],
     proxy: false,

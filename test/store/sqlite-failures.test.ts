@@ -114,18 +114,6 @@ describe('the SQLite store in trouble', () => {
     await store.close();
   });
 
-  it('finds a tunnel that stands while another process writes', async () => {
-    const store = await create();
-    const asked = request([await addLinks(store)], { userId: await addUser(store, 'ada') });
-    const tunnel = opened(await store.openTunnel(asked, NOW));
-    const other = new DatabaseSync(file);
-    other.exec('begin immediate');
-    assert.deepEqual(opened(await store.openTunnel(asked, NOW)), tunnel);
-    await fails(() => store.openTunnel({ ...asked, keepaliveSeconds: 7 }, NOW), 'locked');
-    other.close();
-    await store.close();
-  });
-
   it('lets the event loop run while it waits for another process’s lock', async () => {
     const store = await openSqliteStore({ file, create: true, patienceMs: 5000 });
     const other = new DatabaseSync(file);
