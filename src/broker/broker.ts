@@ -274,6 +274,7 @@ export class Broker {
           encapsulation,
           client,
           choose: (situation) => this.#choose(request, client, situation),
+          countsAtAddress: policy.maxTunnelsPerAddress > 0,
           requestedPrefixLength: prefixLength,
           nameServers,
           proxy,

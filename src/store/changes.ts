@@ -42,7 +42,8 @@ export async function appendChanges(
   kept: number,
 ): Promise<void> {
   if (changes.length === 0) return;
-  const lastId = (await takeNumbers(tx, changes.length)).rows[0]!.last_id;
+  await takeNumbers(tx, changes.length);
+  const lastId = await latestChangeId(tx);
   const before = lastId - changes.length;
   let id = before;
   for (const { kind, subject } of changes) await insertChange(tx, ++id, kind, subject, nowMs);
@@ -54,10 +55,7 @@ export async function appendChanges(
 }
 
 const takeNumbers = prepared((tx, count: number) =>
-  tx
-    .updateTable('feed')
-    .set((feed) => ({ last_id: feed('last_id', '+', count) }))
-    .returning('last_id'),
+  tx.updateTable('feed').set((feed) => ({ last_id: feed('last_id', '+', count) })),
 );
 
 const insertChange = prepared((tx, id: number, kind: ChangeKind, subject: number, nowMs: number) =>

@@ -2,21 +2,19 @@
 // PostgreSQL. What differs (how a table numbers its rows) comes in as an argument. Knows no query of
 // the product.
 
-import { type ColumnBuilderCallback, type ColumnDefinitionBuilder, sql } from 'kysely';
+import { type ColumnDefinitionBuilder, sql } from 'kysely';
+import type { Backend, IdentityColumn } from './backend.ts';
 import { StoreError } from './error.ts';
 import type { Reader, Writer } from './schema.ts';
 
-/** How this database numbers the rows of a table; a number is never given twice. */
-export type IdentityColumn = ColumnBuilderCallback;
-
 /** Brings the schema up to date; StoreError `newer` or `foreign` when the database is not ours. */
-export async function migrate(db: Reader, identity: IdentityColumn): Promise<void> {
-  if ((await currentVersion(db)) === MIGRATIONS.length) return;
+export async function migrate(backend: Backend): Promise<void> {
+  if ((await currentVersion(backend.reading)) === MIGRATIONS.length) return;
   // Read again under the write lock: two processes may meet on one fresh database.
-  await db.transaction().execute(async (tx) => {
+  await backend.transaction(async (tx) => {
     let version = await currentVersion(tx);
     for (const up of MIGRATIONS.slice(version)) {
-      await up(tx, identity);
+      await up(tx, (column) => backend.identity(column));
       version++;
       await tx.updateTable('schema_version').set({ version }).execute();
     }

@@ -1,8 +1,15 @@
 // Queries that are put together once and then only given their values: putting one together takes
 // many times as long as running it. Knows no query of the product.
 
-import type { Compilable, CompiledQuery, QueryResult } from 'kysely';
+import type { Compilable, CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import type { Reader } from './schema.ts';
+
+/** By the adapter of a database that is one connection: a short way around the query builder. */
+const connections = new WeakMap<object, DatabaseConnection>();
+
+export function runPreparedOn(db: Reader, connection: DatabaseConnection): void {
+  connections.set(db.getExecutor().adapter, connection);
+}
 
 /** What a value is while its query is put together. */
 class Blank {
@@ -36,6 +43,7 @@ export function prepared<Values extends readonly Value[], Row>(
     const parameters = template.parameters.map((value) =>
       value instanceof Blank ? values[value.index] : value,
     );
-    return db.executeQuery({ query, queryId, sql, parameters });
+    const complete = { query, queryId, sql, parameters };
+    return connections.get(adapter)?.executeQuery(complete) ?? db.executeQuery(complete);
   };
 }

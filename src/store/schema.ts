@@ -4,7 +4,7 @@
 // compared for equality (positions carry the arithmetic), and an operator can read them in any SQL
 // shell. Times are milliseconds since 1970. Booleans are the time since when, or null.
 
-import type { Generated, Kysely, Transaction } from 'kysely';
+import type { Generated, Kysely } from 'kysely';
 
 /** `link` and `ipv4-link` give a tunnel's ends addresses, of the family that is inside. */
 export type PoolPurpose = 'link' | 'delegation' | 'ipv4-link';
@@ -101,4 +101,5 @@ export interface Tables {
 }
 
 export type Reader = Kysely<Tables>;
-export type Writer = Transaction<Tables>;
+/** Inside a transaction. */
+export type Writer = Reader & { readonly mayWrite: true };

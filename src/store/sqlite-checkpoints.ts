@@ -12,18 +12,17 @@ const WRITES_BETWEEN = 8192;
 export class Checkpoints {
   readonly #file: string;
   #worker: Worker | undefined;
-  #writes = 0;
+  #writesAtLast = 0;
   #running: Promise<void> | undefined;
 
   constructor(file: string) {
     this.#file = file;
   }
 
-  /** Whether, `writes` statements later, it is time; then not again until it was done. */
+  /** Whether it is time, with this many writes made in all; then not again until it was done. */
   isDueAfter(writes: number): boolean {
-    this.#writes += writes;
-    if (this.#running || this.#writes < WRITES_BETWEEN) return false;
-    this.#writes = 0;
+    if (this.#running || writes < this.#writesAtLast + WRITES_BETWEEN) return false;
+    this.#writesAtLast = writes;
     return true;
   }
 

@@ -11,50 +11,23 @@ import { dirname } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import { StoreError } from './error.ts';
 import { Checkpoints } from './sqlite-checkpoints.ts';
 import { SqliteConnection, storeError } from './sqlite-connection.ts';
 
 const syncData = promisify(fdatasync);
 
-/** The connection, for as long as it is one caller's. */
-export class Turn implements DatabaseConnection {
-  readonly #connection: SqliteConnection;
-  readonly #next: () => void;
-  /** Statements that may have written something. */
-  writes = 0;
-
-  constructor(connection: SqliteConnection, next: () => void) {
-    this.#connection = connection;
-    this.#next = next;
-  }
-
-  executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    if (!query.sql.startsWith('select')) this.writes++;
-    return this.#connection.executeQuery(query);
-  }
-
-  streamQuery<Row>(query: CompiledQuery): AsyncIterableIterator<QueryResult<Row>> {
-    return this.#connection.streamQuery(query);
-  }
-
-  /** Lets the next caller have it. Once is enough. */
-  end(): void {
-    this.#next();
-  }
-}
-
 /** Transactions that are committed together. */
 interface Group {
-  writes: number;
+  /** The connection's count when it began. */
+  readonly writesBefore: number;
   readonly done: PromiseWithResolvers<void>;
 }
 
 export class Commits {
+  readonly connection: SqliteConnection;
   readonly #file: string;
   readonly #db: DatabaseSync;
-  readonly #connection: SqliteConnection;
   readonly #patienceMs: number;
   readonly #checkpoints: Checkpoints;
   #savepoint: StatementSync | undefined;
@@ -74,7 +47,7 @@ export class Commits {
     this.#file = file;
     this.#db = db;
     this.#patienceMs = patienceMs;
-    this.#connection = new SqliteConnection(db, file);
+    this.connection = new SqliteConnection(db, file);
     this.#checkpoints = new Checkpoints(file);
   }
 
@@ -88,45 +61,42 @@ export class Commits {
     this.#inode = this.#inodeNow();
   }
 
-  async takeTurn(): Promise<Turn> {
+  /** The connection is the caller's alone from when this is fulfilled until it calls the answer. */
+  async takeTurn(): Promise<() => void> {
     const before = this.#queue;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#queue = promise;
     await before;
-    return new Turn(this.#connection, resolve);
+    return resolve;
   }
 
   /** The write lock at once: a lock taken halfway could fail where nothing can be repeated. */
-  async begin(turn: Turn): Promise<void> {
+  async begin(): Promise<void> {
     if (!this.#group) {
       if (this.#inodeNow() !== this.#inode)
         throw new StoreError('lost', `${this.#file} was removed or replaced while it was in use`);
       await this.#retryWhileLocked(() => this.#db.exec('begin immediate'));
-      this.#group = { writes: 0, done: Promise.withResolvers() };
+      const { writes } = this.connection;
+      this.#group = { writesBefore: writes, done: Promise.withResolvers() };
       // Those who wait are told; nobody may wait.
       this.#group.done.promise.catch(() => {});
       this.#closeSoon();
     }
-    turn.writes = 0;
     this.#savepoint ??= this.#db.prepare('savepoint act');
     this.#run(this.#savepoint);
   }
 
-  /** Fulfilled when it is on the disk; the turn ends at once. */
-  async commit(turn: Turn): Promise<void> {
+  /** Ends the transaction; the answer is fulfilled when it is on the disk. */
+  commit(): { readonly onDisk: Promise<void> } {
     this.#release ??= this.#db.prepare('release act');
     this.#run(this.#release);
-    const group = this.#group!;
-    group.writes += turn.writes;
-    turn.end();
-    await group.done.promise;
+    return { onDisk: this.#group!.done.promise };
   }
 
-  rollBack(turn: Turn): void {
+  rollBack(): void {
     // A full disk makes SQLite roll back by itself, and not only this one.
     if (this.#db.isTransaction) this.#db.exec('rollback to act; release act');
     else this.#fail(new StoreError('full', `${this.#file}: the transaction could not be kept`));
-    turn.end();
   }
 
   async close(): Promise<void> {
@@ -151,10 +121,10 @@ export class Commits {
   }
 
   async #closeGroup(): Promise<void> {
-    const turn = await this.takeTurn();
+    const endTurn = await this.takeTurn();
     // Another one may have done it meanwhile, or is not through with the disk.
     if (this.#group && !this.#syncing) this.#commitGroup(this.#group);
-    turn.end();
+    endTurn();
   }
 
   #commitGroup(group: Group): void {
@@ -166,7 +136,7 @@ export class Commits {
       return;
     }
     this.#group = undefined;
-    if (group.writes === 0) {
+    if (this.connection.writes === group.writesBefore) {
       group.done.resolve();
       return;
     }
@@ -181,19 +151,20 @@ export class Commits {
       group.done.reject(new StoreError('io', `${this.#file}: ${error}`, { cause: error }));
     }
     this.#syncing = undefined;
-    if (this.#checkpoints.isDueAfter(group.writes)) this.#checkpointing = this.#checkpoint();
+    if (this.#checkpoints.isDueAfter(this.connection.writes))
+      this.#checkpointing = this.#checkpoint();
     if (this.#group) this.#closeSoon();
   }
 
   /** Most of it beside the work, the rest in a pause of it, so that the WAL can begin anew. */
   async #checkpoint(): Promise<void> {
     await this.#checkpoints.run('passive');
-    const turn = await this.takeTurn();
+    const endTurn = await this.takeTurn();
     await this.#syncing;
     if (this.#group) this.#commitGroup(this.#group);
     await this.#syncing;
     await this.#checkpoints.run('restart');
-    turn.end();
+    endTurn();
   }
 
   #fail(error: StoreError): void {

@@ -10,12 +10,15 @@ const STATEMENTS_KEPT = 256;
 interface Prepared {
   readonly statement: StatementSync;
   readonly returnsRows: boolean;
+  readonly writes: boolean;
 }
 
 export class SqliteConnection implements DatabaseConnection {
   readonly #db: DatabaseSync;
   readonly #file: string;
   readonly #statements = new Map<string, Prepared>();
+  /** How many statements were run that may have written something. */
+  writes = 0;
 
   constructor(db: DatabaseSync, file: string) {
     this.#db = db;
@@ -25,7 +28,8 @@ export class SqliteConnection implements DatabaseConnection {
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
     const parameters = query.parameters as SQLInputValue[];
     try {
-      const { statement, returnsRows } = this.#prepare(query.sql, isDense(query));
+      const { statement, returnsRows, writes } = this.#prepare(query.sql, isDense(query));
+      if (writes) this.writes++;
       if (returnsRows) return { rows: statement.all(...parameters) as Row[] };
       const { changes, lastInsertRowid } = statement.run(...parameters);
       return {
@@ -49,7 +53,8 @@ export class SqliteConnection implements DatabaseConnection {
       if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear();
       const statement = this.#db.prepare(sql);
       if (dense) statement.setReturnArrays(true);
-      prepared = { statement, returnsRows: statement.columns().length > 0 };
+      const returnsRows = statement.columns().length > 0;
+      prepared = { statement, returnsRows, writes: !sql.startsWith('select') };
       this.#statements.set(key, prepared);
     }
     return prepared;

@@ -8,16 +8,18 @@
 import { closeSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import {
-  type DatabaseConnection,
-  type Dialect,
+  type ColumnDefinitionBuilder,
   type Driver,
-  type Kysely,
+  Kysely,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
+import type { Backend } from './backend.ts';
 import { StoreError } from './error.ts';
-import { Commits, type Turn } from './sqlite-commits.ts';
+import { runPreparedOn } from './prepared.ts';
+import type { Reader, Tables, Writer } from './schema.ts';
+import { Commits } from './sqlite-commits.ts';
 import { SqliteConnection, storeError } from './sqlite-connection.ts';
 import { Store } from './store.ts';
 
@@ -33,21 +35,21 @@ export interface SqliteOptions {
 
 /** Opens (and migrates) the database; rejects with StoreError. Close it with `store.close()`. */
 export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
-  const dialect = (driver: Driver): Dialect => ({
-    createAdapter: () => new SqliteAdapter(),
-    createDriver: () => driver,
-    createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
-  });
-  return Store.open(
-    {
-      writing: dialect(new WritingDriver(options)),
-      reading: dialect(new ReadingDriver(options.file)),
-      // AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again.
-      identity: (column) => column.primaryKey().autoIncrement(),
-    },
-    options.changesKept,
-  );
+  const { file, create, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  prepareFile(file, create);
+  const opened = new AsyncDisposableStack();
+  try {
+    const writing = new DatabaseSync(file, { timeout: BLOCKING_WAIT_MS });
+    const commits = opened.adopt(new Commits(file, writing, patienceMs), (each) => each.close());
+    await commits.configure();
+    const reading = new DatabaseSync(file, { readOnly: true, timeout: BLOCKING_WAIT_MS });
+    opened.defer(() => reading.close());
+    const backend = new SqliteBackend(file, commits, reading, opened);
+    return await Store.open(backend, options.changesKept);
+  } catch (error) {
+    await opened.disposeAsync();
+    throw storeError(error, file);
+  }
 }
 
 const DEFAULT_PATIENCE_MS = 5000;
@@ -55,89 +57,74 @@ const DEFAULT_PATIENCE_MS = 5000;
 /** SQLite's own waiting blocks the event loop, so it is kept short and repeated from outside. */
 const BLOCKING_WAIT_MS = 20;
 
-class WritingDriver implements Driver {
-  readonly #options: SqliteOptions;
-  #commits: Commits | undefined;
+class SqliteBackend implements Backend {
+  readonly reading: Reader;
+  /** Over the connection that {@link Commits} hands out: for whoever has the turn, and nobody else. */
+  readonly #writing: Writer;
+  readonly #commits: Commits;
+  readonly #opened: AsyncDisposableStack;
 
-  constructor(options: SqliteOptions) {
-    this.#options = options;
+  constructor(file: string, commits: Commits, reading: DatabaseSync, opened: AsyncDisposableStack) {
+    this.#commits = commits;
+    this.#opened = opened;
+    this.#writing = Object.assign(kyselyOver(commits.connection), { mayWrite: true as const });
+    this.reading = kyselyOver(new SqliteConnection(reading, file));
   }
 
-  async init(): Promise<void> {
-    const { file, create, patienceMs = DEFAULT_PATIENCE_MS } = this.#options;
-    prepareFile(file, create);
-    let db: DatabaseSync | undefined;
+  async transaction<T>(act: (tx: Writer) => Promise<T>): Promise<T> {
+    const endTurn = await this.#commits.takeTurn();
+    let result: T;
+    let committed: ReturnType<Commits['commit']>;
     try {
-      db = new DatabaseSync(file, { timeout: BLOCKING_WAIT_MS });
-      this.#commits = new Commits(file, db, patienceMs);
-      await this.#commits.configure();
-    } catch (error) {
-      if (db?.isOpen) db.close();
-      throw storeError(error, file);
+      await this.#commits.begin();
+      try {
+        result = await act(this.#writing);
+      } catch (error) {
+        this.#commits.rollBack();
+        throw error;
+      }
+      committed = this.#commits.commit();
+    } finally {
+      endTurn();
     }
+    await committed.onDisk;
+    return result;
   }
 
-  async acquireConnection(): Promise<Turn> {
-    return this.#commits!.takeTurn();
+  /** AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again. */
+  identity(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {
+    return column.primaryKey().autoIncrement();
   }
 
-  async releaseConnection(turn: Turn): Promise<void> {
-    turn.end();
-  }
-
-  async beginTransaction(turn: Turn): Promise<void> {
-    await this.#commits!.begin(turn);
-  }
-
-  async commitTransaction(turn: Turn): Promise<void> {
-    await this.#commits!.commit(turn);
-  }
-
-  async rollbackTransaction(turn: Turn): Promise<void> {
-    this.#commits!.rollBack(turn);
-  }
-
-  async destroy(): Promise<void> {
-    await this.#commits?.close();
+  async close(): Promise<void> {
+    await this.#opened.disposeAsync();
   }
 }
 
-/** Opens when the first thing is read: the writing driver has made the file by then. */
-class ReadingDriver implements Driver {
-  readonly #file: string;
-  #db: DatabaseSync | undefined;
-  #connection: SqliteConnection | undefined;
-
-  constructor(file: string) {
-    this.#file = file;
-  }
-
-  async init(): Promise<void> {
-    try {
-      this.#db = new DatabaseSync(this.#file, { readOnly: true, timeout: BLOCKING_WAIT_MS });
-    } catch (error) {
-      throw storeError(error, this.#file);
-    }
-    this.#connection = new SqliteConnection(this.#db, this.#file);
-  }
-
-  async acquireConnection(): Promise<DatabaseConnection> {
-    return this.#connection!;
-  }
-
-  async releaseConnection(): Promise<void> {}
-
-  async beginTransaction(): Promise<void> {
-    throw new StoreError('internal', 'a transaction was begun where things are only read');
-  }
-
-  async commitTransaction(): Promise<void> {}
-
-  async rollbackTransaction(): Promise<void> {}
-
-  async destroy(): Promise<void> {
-    if (this.#db?.isOpen) this.#db.close();
-  }
+/** No driver of its own begins a transaction here, and there is nothing to wait for. */
+function kyselyOver(connection: SqliteConnection): Kysely<Tables> {
+  const unused = async () => {
+    throw new StoreError('internal', 'a transaction was begun beside the store');
+  };
+  const driver: Driver = {
+    init: async () => {},
+    acquireConnection: async () => connection,
+    releaseConnection: async () => {},
+    beginTransaction: unused,
+    commitTransaction: unused,
+    rollbackTransaction: unused,
+    destroy: async () => {},
+  };
+  const db = new Kysely<Tables>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => driver,
+      createIntrospector: (each: Kysely<unknown>) => new SqliteIntrospector(each),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  });
+  runPreparedOn(db, connection);
+  return db;
 }
 
 /** SQLite would make the file readable by everybody; its side files take the mode from it. */

@@ -2,7 +2,7 @@
 // change feed. Every writing method is one transaction, on the disk when its promise is fulfilled.
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
-import { type Dialect, Kysely } from 'kysely';
+import type { Backend } from './backend.ts';
 import {
   type Act,
   appendChanges,
@@ -25,7 +25,7 @@ import {
   readIpv4TunnelsAfter,
   standingIpv4Tunnel,
 } from './ipv4-tunnels.ts';
-import { type IdentityColumn, migrate } from './migrations.ts';
+import { migrate } from './migrations.ts';
 import { type Ownership, readOwnership, readOwnershipsFrom } from './ownerships.ts';
 import {
   addGroup,
@@ -50,7 +50,7 @@ import {
   readPoolUsage,
 } from './pools.ts';
 import { prepared } from './prepared.ts';
-import type { Reader, Tables, TunnelFamily, TunnelState } from './schema.ts';
+import type { Reader, TunnelFamily, TunnelState } from './schema.ts';
 import {
   type AttachRequest,
   type AttachResult,
@@ -76,15 +76,6 @@ import {
   type TunnelKey,
 } from './tunnels.ts';
 
-/** A database product, opened. Its connections must throw nothing but StoreError. */
-export interface Backend {
-  /** For transactions. */
-  readonly writing: Dialect;
-  /** For what is read outside of them: shows what was committed, and waits for nobody. */
-  readonly reading: Dialect;
-  readonly identity: IdentityColumn;
-}
-
 export interface User {
   readonly id: number;
   readonly name: string;
@@ -106,14 +97,12 @@ export interface SealedSecret {
 const CHANGES_KEPT = 100_000;
 
 export class Store {
-  readonly #writing: Kysely<Tables>;
-  readonly #reading: Kysely<Tables>;
+  readonly #backend: Backend;
   readonly #changesKept: number;
   #closed = false;
 
-  private constructor(writing: Kysely<Tables>, reading: Kysely<Tables>, changesKept: number) {
-    this.#writing = writing;
-    this.#reading = reading;
+  private constructor(backend: Backend, changesKept: number) {
+    this.#backend = backend;
     this.#changesKept = changesKept;
   }
 
@@ -122,29 +111,22 @@ export class Store {
    * before it has to look at everything.
    */
   static async open(backend: Backend, changesKept = CHANGES_KEPT): Promise<Store> {
-    const writing = new Kysely<Tables>({ dialect: backend.writing });
-    try {
-      await migrate(writing, backend.identity);
-    } catch (error) {
-      await writing.destroy();
-      throw error;
-    }
-    return new Store(writing, new Kysely<Tables>({ dialect: backend.reading }), changesKept);
+    await migrate(backend);
+    return new Store(backend, changesKept);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#reading.destroy();
-    await this.#writing.destroy();
+    await this.#backend.close();
   }
 
-  get #db(): Kysely<Tables> {
-    this.#assertOpen();
-    return this.#reading;
+  get #db(): Reader {
+    return this.#open.reading;
   }
 
-  #assertOpen(): void {
+  get #open(): Backend {
     if (this.#closed) throw new StoreError('closed', 'the store was closed');
+    return this.#backend;
   }
 
   // Settings
@@ -160,8 +142,7 @@ export class Store {
 
   /** Sets it unless it was set before; answers the value that stands. */
   async settingOrInitial(name: string, initial: string): Promise<string> {
-    this.#assertOpen();
-    return this.#writing.transaction().execute(async (tx) => {
+    return this.#open.transaction(async (tx) => {
       await tx
         .insertInto('settings')
         .values({ name, value: initial })
@@ -489,8 +470,7 @@ export class Store {
   // Transactions
 
   async #act<T>(nowMs: number, act: (act: Act) => Promise<T>): Promise<T> {
-    this.#assertOpen();
-    return this.#writing.transaction().execute(async (tx) => {
+    return this.#open.transaction(async (tx) => {
       const changes: Omit<Change, 'id'>[] = [];
       const changed: Act['changed'] = (kind, subject) => changes.push({ kind, subject });
       const result = await act({ tx, nowMs, changed });

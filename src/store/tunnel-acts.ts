@@ -23,6 +23,8 @@ export interface TunnelRequest {
   readonly client: Ipv4Endpoint;
   /** Decides, from what there is, where the addresses may come from. */
   readonly choose: (situation: OpenSituation) => OpenChoice;
+  /** Whether `choose` wants to know of the other tunnels at the client's address. */
+  readonly countsAtAddress: boolean;
   readonly requestedPrefixLength: number | undefined;
   /** Whom the client wants the names of its prefix delegated to. */
   readonly nameServers: readonly string[];
@@ -43,7 +45,7 @@ export interface OpenSituation {
   readonly standing: Tunnel | undefined;
   /** Whose tunnel is at the endpoint. */
   readonly occupant: Tunnel | undefined;
-  /** All with a client at the endpoint's address. */
+  /** All with a client at the endpoint's address; empty unless they count. */
   readonly atAddress: readonly AttachedTunnel[];
 }
 
@@ -109,15 +111,18 @@ export type AttachResult =
 /** Finds or makes the tunnel. A refusal leaves nothing behind only if the transaction is undone. */
 export async function openTunnel(act: Act, request: TunnelRequest): Promise<OpenResult> {
   const { tx, changed } = act;
-  const { userId, encapsulation, client } = request;
-  const occupant = await readTunnel(tx, { encapsulation, client });
+  const { userId } = request;
+  const own = userId === undefined ? undefined : await readTunnel(tx, { userId });
+  const occupant = await readOccupant(tx, request, own);
   const anonymous = occupant?.user ? undefined : occupant;
-  const standing = userId === undefined ? anonymous : await readTunnel(tx, { userId });
+  const standing = userId === undefined ? anonymous : own;
   const choice = request.choose({
     pools: await readPools(tx),
     standing,
     occupant,
-    atAddress: await readAttachedAtAddress(tx, client.address),
+    atAddress: request.countsAtAddress
+      ? await readAttachedAtAddress(tx, request.client.address)
+      : [],
   });
   if (!choice.ok) return choice;
   const refusal = await standingRefusal(tx, request, standing);
@@ -142,6 +147,27 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
   }
   return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
 }
+
+/** Whose tunnel is at the endpoint; `own` is one that was read already. */
+async function readOccupant(
+  db: Reader,
+  { encapsulation, client }: Pick<TunnelRequest, 'encapsulation' | 'client'>,
+  own: Tunnel | undefined,
+): Promise<Tunnel | undefined> {
+  const address = formatIpv4(client.address);
+  const [row] = (await occupantId(db, encapsulation, address, client.port)).rows;
+  if (!row) return undefined;
+  return row.tunnel_id === own?.id ? own : readTunnel(db, { tunnelId: row.tunnel_id });
+}
+
+const occupantId = prepared((db, encapsulation: Encapsulation, address: string, port: number) =>
+  db
+    .selectFrom('attachments')
+    .select('tunnel_id')
+    .where('encapsulation', '=', encapsulation)
+    .where('client_address', '=', address)
+    .where('client_port', '=', port),
+);
 
 /** The same as {@link userRefusal}, which is asked only for what the tunnel does not say. */
 async function standingRefusal(
@@ -183,7 +209,7 @@ async function makeTunnel(
   if (!claim) return undefined;
   const slot = claim.pool.firstIndex + claim.position;
   const terms = termsOf(request);
-  const { rows } = await insertTunnel(
+  await insertTunnel(
     tx,
     request.userId ?? null,
     slot,
@@ -195,7 +221,7 @@ async function makeTunnel(
     terms.name_servers,
     nowMs,
   );
-  const { id } = rows[0]!;
+  const { id } = (await idOfSlot(tx, slot)).rows[0]!;
   await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
   changed('slot', slot);
   return id;
@@ -214,22 +240,23 @@ const insertTunnel = prepared(
     nameServers: string | null,
     nowMs: number,
   ) =>
-    tx
-      .insertInto('tunnels')
-      .values({
-        user_id: userId,
-        family: 'ipv6',
-        slot,
-        interface_id: interfaceId,
-        state: 'enabled',
-        keepalive_seconds: keepaliveSeconds,
-        lifetime_seconds: lifetimeSeconds,
-        lease_ms: leaseMs,
-        requested_prefix_length: requestedPrefixLength,
-        name_servers: nameServers,
-        created_at_ms: nowMs,
-      })
-      .returning('id'),
+    tx.insertInto('tunnels').values({
+      user_id: userId,
+      family: 'ipv6',
+      slot,
+      interface_id: interfaceId,
+      state: 'enabled',
+      keepalive_seconds: keepaliveSeconds,
+      lifetime_seconds: lifetimeSeconds,
+      lease_ms: leaseMs,
+      requested_prefix_length: requestedPrefixLength,
+      name_servers: nameServers,
+      created_at_ms: nowMs,
+    }),
+);
+
+const idOfSlot = prepared((tx, slot: number) =>
+  tx.selectFrom('tunnels').select('id').where('family', '=', 'ipv6').where('slot', '=', slot),
 );
 
 /** Puts the tunnel at the endpoint, in place of where it was and, if allowed, of who was there. */
@@ -244,7 +271,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   if (refusal)
     return { ok: false, refusal: refusal === 'no-such-user' ? 'user-disabled' : refusal };
 
-  const occupant = await readTunnel(tx, { encapsulation, client });
+  const occupant = await readOccupant(tx, request, tunnel);
   if (occupant && occupant.id !== tunnelId) {
     const yields =
       request.displaces === 'any' || (request.displaces === 'anonymous' && !occupant.user);

@@ -63,6 +63,7 @@ export function request(
     encapsulation: 'v6udpv4',
     client: at('192.0.2.1', 40_000),
     choose: () => ({ ok: true, linkPools, delegationPools }),
+    countsAtAddress: false,
     requestedPrefixLength: undefined,
     nameServers: [],
     proxy: false,
