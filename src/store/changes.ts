@@ -53,6 +53,41 @@ export async function appendChange(
       .execute();
 }
 
+/** What {@link appendChange} takes of one change. */
+export type Note = readonly [kind: ChangeKind, subject: number];
+
+/** Many changes of one transaction at once, in their order. */
+export async function appendChanges(
+  tx: Writer,
+  notes: readonly Note[],
+  nowMs: number,
+  kept: number,
+): Promise<void> {
+  if (notes.length === 0) return;
+  const { last_id: last } = await tx
+    .updateTable('feed')
+    .set((feed) => ({ last_id: feed('last_id', '+', notes.length) }))
+    .returning('last_id')
+    .executeTakeFirstOrThrow();
+  const before = last - notes.length;
+  await tx
+    .insertInto('changes')
+    .values(
+      notes.map(([kind, subject], index) => ({
+        id: before + index + 1,
+        kind,
+        subject,
+        at_ms: nowMs,
+      })),
+    )
+    .execute();
+  if (Math.floor(last / PRUNE_EVERY) === Math.floor(before / PRUNE_EVERY)) return;
+  await tx
+    .deleteFrom('changes')
+    .where('id', '<=', last - kept)
+    .execute();
+}
+
 export async function latestChangeId(db: Reader): Promise<number> {
   const { last_id } = await db.selectFrom('feed').select('last_id').executeTakeFirstOrThrow();
   return last_id;

@@ -4,6 +4,7 @@
 
 import { type Dialect, Kysely } from 'kysely';
 import type { Ipv4Address } from '../address.ts';
+import { type NamedSecret, putUsers, removeNumberedUsers } from './bulk-users.ts';
 import {
   type Act,
   appendChange,
@@ -269,6 +270,17 @@ export class Store {
       await act.changed('user', userId);
       return numDeletedRows === 1n;
     });
+  }
+
+  /** See {@link putUsers}: one transaction for all of them. */
+  async putUsers(users: readonly NamedSecret[], groupId: number | undefined, nowMs: number) {
+    return this.#act(nowMs, (act) => putUsers(act, users, groupId, this.#changesKept));
+  }
+
+  /** See {@link removeNumberedUsers}. */
+  async removeNumberedUsers(prefix: string, after: string, limit: number, nowMs: number) {
+    const kept = this.#changesKept;
+    return this.#act(nowMs, (act) => removeNumberedUsers(act, prefix, after, limit, kept));
   }
 
   // Groups of users
