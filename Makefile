@@ -7,13 +7,14 @@ ALONE = test/e2e/flood.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check fuzz run bench-dataplane bench-load clean
+.PHONY: help setup setup-test build demo test check fuzz run bench-dataplane bench-load bench-signalling clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
 	@echo 'make test        run every check'
 	@echo 'make fuzz        try to break what reads packets from strangers, for SECONDS=60 each'
 	@echo 'make bench-dataplane  compare the data plane with plain forwarding, VXLAN and user space'
+	@echo 'make bench-signalling  how many logins a second the server bears'
 	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
 	@echo 'make build       install what is needed and build the eBPF programs'
 	@echo 'make check       types and lint only'
@@ -57,6 +58,10 @@ bench-load: build
 
 bench-dataplane: setup-test build
 	@$(NODE) bench/dataplane.ts $(ARGS)
+
+# How many logins a second the server bears on this machine, with the generator beside it.
+bench-signalling: setup-test build
+	@$(NODE) bench/signalling.ts $(ARGS)
 
 run: build
 	@bin/sixway serve

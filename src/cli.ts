@@ -2,6 +2,7 @@
 // terminal and an exit code. What the sub-commands do is in cli/.
 
 import { Command } from 'commander';
+import { addBenchCommands } from './cli/bench.ts';
 import { addConnectCommand } from './cli/connect.ts';
 import { addGroupCommands } from './cli/groups.ts';
 import { addMachineCommands } from './cli/machine.ts';
@@ -24,6 +25,7 @@ addGroupCommands(program);
 addPoolCommands(program);
 addTunnelCommands(program);
 addConnectCommand(program);
+addBenchCommands(program);
 
 // A reader that closes early (`| head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -33,6 +33,8 @@ export type AccountResult<T = unknown> =
 const HA1_OCTETS = 16;
 const MAX_NAME_OCTETS = 64;
 const MAX_SECRET_OCTETS = 255;
+/** Users written in one transaction. */
+const BATCH = 1000;
 const KEY_CHECK_SETTING = 'key_check';
 const KEY_CHECK_CONTEXT = 'key check';
 
@@ -96,6 +98,46 @@ export class Accounts {
     return done.ok ? { ok: true, secret } : done;
   }
 
+  /**
+   * Many users with one secret; those who exist get it too. In transactions of a thousand, with
+   * `progress` after each, since somebody else may want to write in between.
+   */
+  async putMany(
+    names: { readonly count: number; readonly at: (index: number) => string },
+    secret: string,
+    groupId: number | undefined,
+    progress: (done: number) => void,
+  ): Promise<AccountResult> {
+    if (!isUserName(names.at(0)) || !isUserName(names.at(names.count - 1))) {
+      return refuse('name-invalid');
+    }
+    if (!isSecret(secret)) return refuse('secret-invalid');
+    if (!(await this.keyFits())) return refuse('wrong-key');
+    // Slow on purpose, and the same for all of them as long as salt and secret are.
+    const scram = packScram(deriveScram(secret));
+    for (let first = 0; first < names.count; first += BATCH) {
+      const users = Array.from({ length: Math.min(BATCH, names.count - first) }, (_, i) => {
+        const name = names.at(first + i);
+        return { name, ...this.#seal(name, secret, scram) };
+      });
+      await this.#store.putUsers(users, groupId, this.#clock());
+      progress(first + users.length);
+    }
+    return { ok: true };
+  }
+
+  /** Removes the users named by `prefix` and digits, as {@link remove} does; answers how many. */
+  async removeNumbered(prefix: string, progress: (done: number) => void): Promise<number> {
+    let removed = 0;
+    for (let after = ''; ; ) {
+      const batch = await this.#store.removeNumberedUsers(prefix, after, BATCH, this.#clock());
+      if (batch.last === undefined) return removed;
+      after = batch.last;
+      removed += batch.removed;
+      progress(removed);
+    }
+  }
+
   /** Ends the user's traffic too; link and prefix stay the user's. */
   async disable(name: string): Promise<AccountResult> {
     return this.#with(name, (id) => this.#store.setUserDisabled(id, true, this.#clock()));
@@ -144,9 +186,8 @@ export class Accounts {
     };
   }
 
-  #seal(name: string, secret: string): SealedSecret {
+  #seal(name: string, secret: string, scram = packScram(deriveScram(secret))): SealedSecret {
     const ha1 = Buffer.concat(ha1s(name, this.realm, secret));
-    const scram = packScram(deriveScram(secret));
     return {
       sealedHa1: seal(this.#key, ha1, this.#ha1Context(name)),
       sealedScram: seal(this.#key, scram, scramContext(name)),
@@ -189,7 +230,7 @@ function fits(text: string, maxOctets: number): boolean {
 }
 
 /** 100 bits, in characters that nobody mixes up when reading them aloud. */
-function makeSecret(): string {
+export function makeSecret(): string {
   const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
   return Array.from({ length: 20 }, () => alphabet[randomInt(alphabet.length)]).join('');
 }

@@ -28,8 +28,12 @@ const REASONS: Readonly<Record<AccountRefusal, (name: string) => string>> = {
   'wrong-key': () => 'the key file is not the one that the secrets are sealed with',
 };
 
+export function explainAccount(refusal: AccountRefusal, name: string): string {
+  return REASONS[refusal](name);
+}
+
 function refuse(refusal: AccountRefusal, name: string): never {
-  fail(REASONS[refusal](name));
+  fail(explainAccount(refusal, name));
 }
 
 function withAccounts<T>(flags: Flags, work: (accounts: Accounts) => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
-// The only foreign functions of the project: libbpf, and the few system calls for which Node has no
-// door (mmap of maps, mounting bpffs, TUN devices, raw ICMP). Thin on purpose: file descriptors in,
-// file descriptors out, a KernelError when the kernel says no. It must not know what the maps mean.
+// The product's foreign functions: libbpf, and the few system calls for which Node has no door (mmap
+// of maps, mounting bpffs, TUN devices, raw ICMP). Thin on purpose: file descriptors in, file
+// descriptors out, a KernelError when the kernel says no. It must not know what the maps mean.
 
 import { closeSync, existsSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';

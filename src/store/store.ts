@@ -3,6 +3,7 @@
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
 import type { Backend } from './backend.ts';
+import { type NamedSecret, putUsers, removeNumberedUsers } from './bulk-users.ts';
 import {
   type Act,
   appendChanges,
@@ -255,6 +256,16 @@ export class Store {
       act.changed('user', userId);
       return numDeletedRows === 1n;
     });
+  }
+
+  /** See {@link putUsers}: one transaction for all of them. */
+  async putUsers(users: readonly NamedSecret[], groupId: number | undefined, nowMs: number) {
+    return this.#act(nowMs, (act) => putUsers(act, users, groupId));
+  }
+
+  /** See {@link removeNumberedUsers}. */
+  async removeNumberedUsers(prefix: string, after: string, limit: number, nowMs: number) {
+    return this.#act(nowMs, (act) => removeNumberedUsers(act, prefix, after, limit));
   }
 
   // Groups of users

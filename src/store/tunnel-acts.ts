@@ -359,7 +359,7 @@ export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   act.changed(slotKind(tunnel), tunnel.slot);
 }
 
-export function slotKind({ family }: AnyTunnel): ChangeKind {
+export function slotKind({ family }: Pick<AnyTunnel, 'family'>): ChangeKind {
   return family === 'ipv4' ? 'ipv4-slot' : 'slot';
 }
 

@@ -68,6 +68,8 @@ export type ClientEvent =
   | { readonly type: 'tunnel-traffic' }
   | { readonly type: 'keepalive-answered'; readonly sequence: number }
   | { readonly type: 'tick' }
+  /** The tunnel is to be deleted at the server, which gives its addresses back; ends as `stop` does. */
+  | { readonly type: 'leave' }
   | { readonly type: 'stop' };
 
 export type ClientCommand =
@@ -82,7 +84,7 @@ export type ClientCommand =
   /** The last command of a session. */
   | { readonly type: 'ended'; readonly end: ClientEnd };
 
-export type ClientStage = 'version' | 'authentication' | 'create' | 'accept';
+export type ClientStage = 'version' | 'authentication' | 'create' | 'accept' | 'delete';
 
 export type ClientEnd =
   | { readonly reason: 'no-answer'; readonly during: ClientStage; readonly answered: boolean }
@@ -145,6 +147,8 @@ export class ClientSession {
         return [];
       case 'tick':
         return situation.name === 'up' ? this.#ping(situation, nowMs) : this.#expire(nowMs);
+      case 'leave':
+        return situation.name === 'up' ? this.#leave(nowMs) : [];
       case 'stop':
         return situation.name === 'ended' ? [] : this.#go(end({ reason: 'stopped' }), nowMs);
     }
@@ -210,6 +214,11 @@ export class ClientSession {
     return commands;
   }
 
+  #leave(nowMs: number): ClientCommand[] {
+    this.#rest();
+    return this.#go(ask({ name: 'leaving' }, frame(writeAction('delete'))), nowMs);
+  }
+
   #rest(): void {
     this.#keepalive = undefined;
     this.#link?.rest();
@@ -264,6 +273,7 @@ type Situation =
   | { readonly name: 'create'; readonly received: string; readonly fetches: number }
   | { readonly name: 'accept'; readonly tunnel: TunnelInfo }
   | { readonly name: 'up'; readonly tunnel: TunnelInfo }
+  | { readonly name: 'leaving' }
   | { readonly name: 'ended'; readonly end: ClientEnd };
 
 type In<S extends Situation['name']> = Extract<Situation, { readonly name: S }>;
@@ -361,6 +371,13 @@ const RULES: { readonly [S in WaitingName]: Rule<In<S>> } = {
     const status = readStatus(text);
     return status && status.code !== STATUS.success ? refusal(text, 'accept') : up(at);
   },
+  leaving: (_, answer) => {
+    const message = unframe(Buffer.from(answer, 'latin1'));
+    const text = message.kind === 'complete' ? octetText(message.body) : answer;
+    return readStatus(text)?.code === STATUS.success
+      ? end({ reason: 'stopped' })
+      : refusal(text, 'delete');
+  },
 };
 
 function authenticate(
@@ -443,7 +460,7 @@ function versionLine({ version, mechanisms, transport }: ClientSettings): string
 }
 
 function answerKind({ name }: Situation): AnswerKind {
-  return name === 'create' || name === 'accept' ? 'framed' : 'line';
+  return name === 'create' || name === 'accept' || name === 'leaving' ? 'framed' : 'line';
 }
 
 /** What a server over UDP answers with a header alone it does not answer over TCP. */
@@ -454,6 +471,7 @@ function isUnansweredOverTcp(situation: Situation): situation is Waiting {
 
 function stageOf({ name }: Situation): ClientStage {
   if (name === 'version' || name === 'create' || name === 'accept') return name;
+  if (name === 'leaving') return 'delete';
   return 'authentication';
 }
 
