@@ -67,6 +67,11 @@ export function parseIpv4(text: string): Ipv4Address | undefined {
   return parts === 4 ? value : undefined;
 }
 
+/** The same for the same address and port only; a number where it can be, since maps like those. */
+export function endpointKey({ address, port }: Endpoint): number | string {
+  return typeof address === 'number' ? address * 65_536 + port : `${address} ${port}`;
+}
+
 export function formatIpv4(address: Ipv4Address): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }

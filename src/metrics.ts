@@ -77,8 +77,8 @@ export class Metrics {
     });
   }
 
-  datagram(): void {
-    this.#datagrams.inc();
+  datagrams(count: number): void {
+    this.#datagrams.inc(count);
   }
 
   oddity(kind: string): void {

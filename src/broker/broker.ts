@@ -290,8 +290,7 @@ export class Broker {
         nowMs,
       );
       if (!opened.ok) return refuse(REFUSALS[opened.refusal]);
-      await this.#projection.follow();
-
+      // The maps hear of it when it is accepted, or within a moment.
       const { tunnel } = opened;
       const { id: tunnelId } = tunnel;
       const waiting = { tunnelId, userId, encapsulation, client, proxy, madeAtMs: nowMs };

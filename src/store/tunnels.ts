@@ -217,17 +217,19 @@ export async function readAttachedAtAddress(
   db: Reader,
   address: Ipv4Address,
 ): Promise<readonly AttachedTunnel[]> {
-  const { rows } = await atAddress(db, formatIpv4(address));
-  return rows.map((row) => ({ id: row.id, anonymous: row.user_id === null }));
+  const text = formatIpv4(address);
+  // One after the other: SQLite makes a table of a list, and each time anew.
+  const { rows: udp } = await atAddress(db, 'v6udpv4', text);
+  const { rows: plain } = await atAddress(db, 'v6v4', text);
+  return [...udp, ...plain].map((row) => ({ id: row.id, anonymous: row.user_id === null }));
 }
 
-const atAddress = prepared((db, address: string) =>
+const atAddress = prepared((db, encapsulation: Encapsulation, address: string) =>
   db
     .selectFrom('attachments')
     .innerJoin('tunnels', 'tunnels.id', 'attachments.tunnel_id')
     .select(['tunnels.id', 'tunnels.user_id'])
-    // Named, so that the index on endpoints serves.
-    .where('attachments.encapsulation', 'in', ['v6udpv4', 'v6v4'])
+    .where('attachments.encapsulation', '=', encapsulation)
     .where('attachments.client_address', '=', address),
 );
 

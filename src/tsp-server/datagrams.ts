@@ -2,18 +2,26 @@
 
 import type { Socket } from 'node:dgram';
 import type { Logger } from 'pino';
-import { formatIp, parseIp } from '../address.ts';
+import { type Endpoint, formatIp, parseIp } from '../address.ts';
+import { DatagramBatches } from '../datagram-batches.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ServerCommand, ServerEvent, TspServer } from '../tsp/server.ts';
 import type { BrokerDesk } from './broker-desk.ts';
 import { sessionNowMs } from './clock.ts';
 
+interface Way {
+  readonly socket: Socket;
+  readonly batches: DatagramBatches;
+}
+
 export class DatagramListener {
   readonly #sessions: TspServer;
-  readonly #sockets: readonly Socket[];
+  readonly #ways: Partial<Record<'IPv4' | 'IPv6', Way>> = {};
   readonly #desk: BrokerDesk;
   readonly #metrics: Metrics;
   #timer: NodeJS.Timeout | undefined;
+  #flushIsDue = false;
+  #closed = false;
 
   /** At most one socket of each family. */
   constructor(
@@ -23,17 +31,21 @@ export class DatagramListener {
     metrics: Metrics,
     log: Logger,
   ) {
-    this.#sockets = sockets;
     this.#sessions = sessions;
     this.#desk = desk;
     this.#metrics = metrics;
     for (const socket of sockets) {
+      const family = socket.address().family === 'IPv4' ? 'IPv4' : 'IPv6';
+      const batches = new DatagramBatches(descriptorOf(socket), family);
+      this.#ways[family] = { socket, batches };
       socket.on('message', (bytes, remote) => {
-        metrics.datagram();
         // A link-local source has a zone, and no business with a broker.
         const address = parseIp(remote.address);
-        if (address === undefined) return;
-        this.#handle({ type: 'datagram', from: { address, port: remote.port }, bytes });
+        if (address !== undefined) this.#receive(bytes, { address, port: remote.port });
+        // Where there is one there are often more; those come without Node's help.
+        const more = batches.receive((each, from) => this.#receive(each, from));
+        metrics.datagrams(1 + more);
+        this.#flush();
       });
       socket.on('error', (error) => log.error({ err: error }, 'a TSP socket failed'));
     }
@@ -41,6 +53,12 @@ export class DatagramListener {
 
   close(): void {
     clearTimeout(this.#timer);
+    this.#flush();
+    this.#closed = true;
+  }
+
+  #receive(bytes: Uint8Array, from: Endpoint): void {
+    this.#handle({ type: 'datagram', from, bytes });
   }
 
   #handle(event: ServerEvent): void {
@@ -60,13 +78,9 @@ export class DatagramListener {
 
   #carryOut(command: ServerCommand): void {
     switch (command.type) {
-      case 'send': {
-        const { address, port } = command.to;
-        const family = typeof address === 'number' ? 'IPv4' : 'IPv6';
-        const socket = this.#sockets.find((each) => each.address().family === family);
-        socket?.send(command.bytes, port, formatIp(address));
+      case 'send':
+        this.#send(command.to, command.bytes);
         return;
-      }
       case 'count':
         this.#metrics.oddity(command.what);
         return;
@@ -87,4 +101,36 @@ export class DatagramListener {
       }
     }
   }
+
+  #send(to: Endpoint, bytes: Uint8Array): void {
+    const way = this.#ways[typeof to.address === 'number' ? 'IPv4' : 'IPv6'];
+    if (!way || this.#closed) return;
+    way.batches.put(to, bytes);
+    if (way.batches.isFull) this.#flush();
+    if (this.#flushIsDue) return;
+    this.#flushIsDue = true;
+    // What the broker answers together leaves together.
+    setImmediate(() => {
+      this.#flushIsDue = false;
+      if (!this.#closed) this.#flush();
+    });
+  }
+
+  #flush(): void {
+    for (const way of Object.values(this.#ways)) {
+      // Node waits until there is room, and knows whom to tell of what cannot be.
+      way.batches.flush((bytes, { address, port }) =>
+        way.socket.send(bytes, port, formatIp(address)),
+      );
+    }
+  }
+}
+
+/** Node shows it on its handle only. */
+function descriptorOf(socket: Socket): number {
+  const { _handle } = socket as unknown as { readonly _handle?: { readonly fd?: number } };
+  const fd = _handle?.fd;
+  if (fd === undefined || fd < 0)
+    throw new Error('this Node does not show the descriptor of a socket');
+  return fd;
 }

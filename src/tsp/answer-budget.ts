@@ -3,7 +3,7 @@
 // taken from a budget for each network, so that nobody gains by asking in somebody else's name. The
 // memory is fixed: networks share buckets by a keyed hash.
 
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Endpoint } from '../address.ts';
 import { HEADER_OCTETS } from './framing.ts';
 
@@ -14,13 +14,13 @@ export const BUDGET_OCTETS_PER_SECOND = 2048;
 const BUCKETS = 4096;
 
 export class AnswerBudget {
-  readonly #key: KeyObject;
+  readonly #key: string;
   /** What each bucket has spent, and when that was reckoned. */
   readonly #spent = new Float64Array(BUCKETS);
   readonly #reckonedMs = new Float64Array(BUCKETS);
 
   constructor(key: Uint8Array) {
-    this.#key = createSecretKey(key);
+    this.#key = Buffer.from(key).toString('base64');
   }
 
   /** Both lengths are of TSP text, without any header. When true, the excess has been spent. */
@@ -40,8 +40,9 @@ export class AnswerBudget {
   /** By /24 and /48: who can forge one address of a network can forge all. */
   #bucketOf({ address }: Endpoint): number {
     const network = typeof address === 'number' ? `4 ${address >>> 8}` : `6 ${address >> 80n}`;
-    const mac = createHmac('sha256', this.#key).update(`network ${network}`).digest();
-    return mac.readUInt16BE() % BUCKETS;
+    // No more of it than the bucket is ever seen: no need for HMAC.
+    const digest = hash('sha256', `${this.#key} network ${network}`, 'buffer');
+    return digest.readUInt16BE() % BUCKETS;
   }
 }
 

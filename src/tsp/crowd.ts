@@ -1,12 +1,12 @@
 // How many of a limited number of places are taken, in all and by one client. A client on IPv6 has a
 // whole /64 to call from, so it is counted by that.
 
-import { formatIp, type IpAddress } from '../address.ts';
+import type { IpAddress } from '../address.ts';
 
 export class Crowd {
   readonly #most: number;
   readonly #mostOfOne: number;
-  readonly #perClient = new Map<string, number>();
+  readonly #perClient = new Map<IpAddress, number>();
   #count = 0;
 
   constructor(most: number, mostOfOne: number) {
@@ -39,6 +39,6 @@ export class Crowd {
   }
 }
 
-function clientOf(address: IpAddress): string {
-  return formatIp(typeof address === 'number' ? address : (address >> 64n) << 64n);
+function clientOf(address: IpAddress): IpAddress {
+  return typeof address === 'number' ? address : address >> 64n;
 }

@@ -32,6 +32,8 @@ export interface PlainLogin {
 
 const MAX_FIELD_OCTETS = 255;
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 /**
  * The octets that DIGEST-MD5 clients feed into HA1. RFC 2831 §2.1.2.1 wants ISO 8859-1 where that
  * can write the text, else UTF-8; many clients hash UTF-8 always. One form when both are the same.
@@ -115,8 +117,9 @@ export function md5(octets: string): Buffer {
 
 /** A name or password from the wire: UTF-8 if it can be, else ISO 8859-1. */
 export function decodeText(octets: string): string {
+  if (/^[\0-\x7f]*$/.test(octets)) return octets;
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(octets, 'latin1'));
+    return UTF8.decode(Buffer.from(octets, 'latin1'));
   } catch {
     return octets;
   }

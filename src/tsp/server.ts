@@ -3,7 +3,7 @@
 // DIGEST-MD5 challenge are answered from what their packet says. Which session a datagram belongs to
 // is decided here; what the session makes of it is server-session.ts's business.
 
-import { type Endpoint, formatEndpoint } from '../address.ts';
+import { type Endpoint, endpointKey } from '../address.ts';
 import { AnswerBudget, twice } from './answer-budget.ts';
 import type { SaltResult } from './connection.ts';
 import { Crowd } from './crowd.ts';
@@ -87,7 +87,7 @@ const COPY_LIFETIME_MS = 10_000;
 
 /** One address and port. Two sessions at most: see {@link TspServer}. */
 interface Peer {
-  readonly key: string;
+  readonly key: number | string;
   readonly endpoint: Endpoint;
   current: Member | undefined;
   successor: Member | undefined;
@@ -111,7 +111,7 @@ export class TspServer {
   readonly #settings: TspServerSettings;
   readonly #reception: Reception;
   readonly #budget: AnswerBudget;
-  readonly #peers = new Map<string, Peer>();
+  readonly #peers = new Map<number | string, Peer>();
   /** Ordered by last activity, which is the order of their deadlines. */
   readonly #sessions = new Map<SessionId, Member>();
   readonly #crowd: Crowd;
@@ -168,7 +168,7 @@ export class TspServer {
     const datagram = readDatagram(bytes);
     if (!datagram) return [count('not-tsp')];
     if (datagram.payload.length > MAX_MESSAGE_OCTETS) return [count('oversized')];
-    const peer = this.#peers.get(formatEndpoint(from));
+    const peer = this.#peers.get(endpointKey(from));
     const opening = readOpening(datagram.payload);
     const continued = peer && this.#continue(peer, datagram, opening, nowMs);
     if (continued) return continued;
@@ -258,7 +258,7 @@ export class TspServer {
     nonce: string | undefined,
     nowMs: number,
   ): ServerCommand[] {
-    const key = formatEndpoint(from);
+    const key = endpointKey(from);
     const known = this.#peers.get(key);
     const shown = known?.successor?.dialogue.session.authenticated;
     const before = shown
@@ -387,7 +387,7 @@ function count(what: Oddity): ServerCommand {
   return { type: 'count', what };
 }
 
-function newPeer(key: string, { address, port }: Endpoint): Peer {
+function newPeer(key: number | string, { address, port }: Endpoint): Peer {
   const endpoint = { address, port };
   return { key, endpoint, current: undefined, successor: undefined };
 }

@@ -7,6 +7,8 @@ import { MAX_MESSAGE_OCTETS, trimOctets } from './framing.ts';
 
 export const MAX_DEPTH = 8;
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 export interface Element {
   readonly name: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -22,7 +24,7 @@ export interface Element {
 export function readXml(bytes: Uint8Array): Element | undefined {
   if (bytes.length > MAX_MESSAGE_OCTETS) return undefined;
   try {
-    return parse(new TextDecoder('utf-8', { fatal: true }).decode(trimOctets(bytes)));
+    return parse(UTF8.decode(trimOctets(bytes)));
   } catch (error) {
     // saxes throws at a fault when it is given no error handler; the decoder throws a TypeError.
     if (error instanceof Error) return undefined;

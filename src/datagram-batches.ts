@@ -1,0 +1,176 @@
+// Many datagrams by one system call, where a socket of Node's costs a turn of the event loop's
+// machinery for each: reads what else is there when one has come, and sends what has gathered. Knows
+// nothing of what is in them. Linux only.
+
+import { constants } from 'node:os';
+import koffi from 'koffi';
+import type { Endpoint, IpAddress } from './address.ts';
+
+/** `bytes` are overwritten by the next batch. */
+export type Receiver = (bytes: Uint8Array, from: Endpoint) => void;
+
+const BATCH = 64;
+const DATAGRAM_OCTETS = 8192;
+/** So that the event loop has its turn in a flood. */
+const BATCHES_AT_ONCE = 4;
+
+// struct mmsghdr, 64 octets: a msghdr (name and iov with their lengths), and msg_len at 56.
+const HEADER = 64;
+const [AT_NAME, AT_NAME_LENGTH, AT_IOV, AT_IOV_COUNT, AT_LENGTH] = [0, 8, 16, 24, 56] as const;
+const IOV = 16;
+/** Room for struct sockaddr_in6, 28 octets; sockaddr_in has 16. */
+const NAME = 32;
+const [FAMILY_IPV4, FAMILY_IPV6] = [2, 10] as const;
+const DONT_WAIT = 0x40;
+
+export class DatagramBatches {
+  readonly #system = bindSystem();
+  readonly #fd: number;
+  readonly #in: Area;
+  readonly #out: Area;
+  #queued = 0;
+
+  /** `fd`: a UDP socket that is open for as long as this is used. */
+  constructor(fd: number, family: 'IPv4' | 'IPv6') {
+    this.#fd = fd;
+    this.#in = new Area(family);
+    this.#out = new Area(family);
+  }
+
+  /** Reads what has come, a few batches at most; answers how many there were. */
+  receive(receiver: Receiver): number {
+    let sum = 0;
+    for (let batch = 0; batch < BATCHES_AT_ONCE; batch++) {
+      const count = this.#system.recvmmsg(this.#fd, this.#in.headers, BATCH, DONT_WAIT, null);
+      for (let i = 0; i < count; i++) {
+        const from = this.#in.peerOf(i);
+        const bytes = this.#in.received(i);
+        this.#in.prepare(i);
+        if (from) receiver(bytes, from);
+      }
+      sum += Math.max(0, count);
+      if (count < BATCH) break;
+    }
+    return sum;
+  }
+
+  get isFull(): boolean {
+    return this.#queued === BATCH;
+  }
+
+  get isEmpty(): boolean {
+    return this.#queued === 0;
+  }
+
+  /** Leaves with the next {@link flush}. */
+  put(to: Endpoint, bytes: Uint8Array): void {
+    this.#out.put(this.#queued++, to, bytes);
+  }
+
+  /** `refused` gets each that the system would not take at once. */
+  flush(refused: (bytes: Uint8Array, to: Endpoint) => void): void {
+    const count = this.#queued;
+    this.#queued = 0;
+    for (let done = 0; done < count; ) {
+      const headers = this.#out.headers.subarray(done * HEADER);
+      const sent = this.#system.sendmmsg(this.#fd, headers, count - done, DONT_WAIT);
+      if (sent > 0) {
+        done += sent;
+        continue;
+      }
+      if (koffi.errno() === constants.errno.EINTR) continue;
+      const to = this.#out.peerOf(done);
+      if (to) refused(this.#out.payload(done).slice(), to);
+      done++;
+    }
+  }
+}
+
+/** Room for a batch of datagrams, with their headers as the system wants them. */
+class Area {
+  readonly headers = Buffer.alloc(BATCH * HEADER);
+  readonly #iovs = Buffer.alloc(BATCH * IOV);
+  readonly #names = Buffer.alloc(BATCH * NAME);
+  readonly #payloads = Buffer.alloc(BATCH * DATAGRAM_OCTETS);
+  readonly #family: 'IPv4' | 'IPv6';
+  readonly #nameLength: number;
+
+  constructor(family: 'IPv4' | 'IPv6') {
+    this.#family = family;
+    this.#nameLength = family === 'IPv4' ? 16 : 28;
+    const [names, iovs, payloads] = [this.#names, this.#iovs, this.#payloads].map(addressOf);
+    for (let i = 0; i < BATCH; i++) {
+      const header = i * HEADER;
+      this.headers.writeBigUInt64LE(names! + BigInt(i * NAME), header + AT_NAME);
+      this.headers.writeBigUInt64LE(iovs! + BigInt(i * IOV), header + AT_IOV);
+      this.headers.writeBigUInt64LE(1n, header + AT_IOV_COUNT);
+      this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * DATAGRAM_OCTETS), i * IOV);
+      this.#names.writeUInt16LE(family === 'IPv4' ? FAMILY_IPV4 : FAMILY_IPV6, i * NAME);
+      this.prepare(i);
+    }
+  }
+
+  /** As it has to be before reading, which changes it. */
+  prepare(index: number): void {
+    this.headers.writeUInt32LE(this.#nameLength, index * HEADER + AT_NAME_LENGTH);
+    this.#iovs.writeUInt32LE(DATAGRAM_OCTETS, index * IOV + 8);
+  }
+
+  put(index: number, { address, port }: Endpoint, bytes: Uint8Array): void {
+    const name = index * NAME;
+    this.#names.writeUInt16BE(port, name + 2);
+    if (typeof address === 'number') this.#names.writeUInt32BE(address, name + 4);
+    else {
+      this.#names.writeBigUInt64BE(address >> 64n, name + 8);
+      this.#names.writeBigUInt64BE(address & 0xffff_ffff_ffff_ffffn, name + 16);
+    }
+    this.#payloads.set(bytes, index * DATAGRAM_OCTETS);
+    this.#iovs.writeUInt32LE(bytes.length, index * IOV + 8);
+  }
+
+  /** Undefined: a link-local address, which has a zone and no business with a broker. */
+  peerOf(index: number): Endpoint | undefined {
+    const name = index * NAME;
+    const port = this.#names.readUInt16BE(name + 2);
+    if (this.#family === 'IPv4') return { address: this.#names.readUInt32BE(name + 4), port };
+    const high = this.#names.readBigUInt64BE(name + 8);
+    const address: IpAddress = (high << 64n) | this.#names.readBigUInt64BE(name + 16);
+    return high >> 54n === 0x3fan ? undefined : { address, port };
+  }
+
+  received(index: number): Uint8Array {
+    return this.#slice(index, this.headers.readUInt32LE(index * HEADER + AT_LENGTH));
+  }
+
+  payload(index: number): Uint8Array {
+    return this.#slice(index, this.#iovs.readUInt32LE(index * IOV + 8));
+  }
+
+  #slice(index: number, length: number): Uint8Array {
+    const start = index * DATAGRAM_OCTETS;
+    return this.#payloads.subarray(start, start + length);
+  }
+}
+
+/** Of memory that does not move: buffers of this size are outside of the engine's heap. */
+function addressOf(buffer: Buffer): bigint {
+  return BigInt(koffi.address(buffer));
+}
+
+type System = ReturnType<typeof load>;
+let system: System | undefined;
+
+function bindSystem(): System {
+  system ??= load();
+  return system;
+}
+
+function load() {
+  const libc = koffi.load('libc.so.6');
+  return {
+    recvmmsg: libc.func(
+      'int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)',
+    ),
+    sendmmsg: libc.func('int sendmmsg(int fd, void *headers, uint32_t count, int flags)'),
+  };
+}
