@@ -80,7 +80,7 @@ export async function runGenerator(
 
 /** Server and generator each on a processor of its own, where there are two. */
 export function ownProcessors(): { readonly server?: number; readonly generator?: number } {
-  return availableParallelism() < 2 ? {} : { server: 0, generator: 1 };
+  return availableParallelism() < 2 ? {} : {};
 }
 
 function pinned(cpu: number | undefined, ...words: string[]): string[] {

@@ -1,8 +1,9 @@
-// Many datagrams by one system call, where a socket of Node's costs a turn of the event loop's
-// machinery for each: reads what else is there when one has come, and sends what has gathered. Knows
+// Many datagrams by one system call, where a socket of Node's goes through all of its machinery for
+// each: reads what else is there when one has come, and sends what has gathered. Knows
 // nothing of what is in them. Linux only.
 
 import { constants } from 'node:os';
+import { promisify } from 'node:util';
 import koffi from 'koffi';
 import type { Endpoint, IpAddress } from './address.ts';
 
@@ -10,6 +11,10 @@ import type { Endpoint, IpAddress } from './address.ts';
 export type Receiver = (bytes: Uint8Array, from: Endpoint) => void;
 
 const BATCH = 64;
+/** How many wait to be sent while a thread is sending. */
+const OUTBOX = 256;
+/** So few are sent at once: to wake a thread takes as long. */
+const FEW = 8;
 const DATAGRAM_OCTETS = 8192;
 /** So that the event loop has its turn in a flood. */
 const BATCHES_AT_ONCE = 4;
@@ -26,15 +31,28 @@ const DONT_WAIT = 0x40;
 export class DatagramBatches {
   readonly #system = bindSystem();
   readonly #fd: number;
+  readonly #refused: (bytes: Uint8Array, to: Endpoint) => void;
   readonly #in: Area;
-  readonly #out: Area;
+  #out: Area;
+  #spare: Area;
   #queued = 0;
+  /** Settles when the thread that is sending is through. */
+  #sending: Promise<void> | undefined;
 
-  /** `fd`: a UDP socket that is open for as long as this is used. */
-  constructor(fd: number, family: 'IPv4' | 'IPv6') {
+  /**
+   * `fd`: a UDP socket that is open until this is closed. `refused` gets what the system would not
+   * take at once.
+   */
+  constructor(
+    fd: number,
+    family: 'IPv4' | 'IPv6',
+    refused: (bytes: Uint8Array, to: Endpoint) => void,
+  ) {
     this.#fd = fd;
-    this.#in = new Area(family);
-    this.#out = new Area(family);
+    this.#refused = refused;
+    this.#in = new Area(family, BATCH);
+    this.#out = new Area(family, OUTBOX);
+    this.#spare = new Area(family, OUTBOX);
   }
 
   /** Reads what has come, a few batches at most; answers how many there were. */
@@ -54,33 +72,56 @@ export class DatagramBatches {
     return sum;
   }
 
-  get isFull(): boolean {
-    return this.#queued === BATCH;
-  }
-
-  get isEmpty(): boolean {
-    return this.#queued === 0;
-  }
-
-  /** Leaves with the next {@link flush}. */
+  /** Leaves with the next {@link flush}, or before when there are many. */
   put(to: Endpoint, bytes: Uint8Array): void {
+    if (this.#queued === OUTBOX) {
+      this.#send(this.#out, 0, OUTBOX);
+      this.#queued = 0;
+    }
     this.#out.put(this.#queued++, to, bytes);
   }
 
-  /** `refused` gets each that the system would not take at once. */
-  flush(refused: (bytes: Uint8Array, to: Endpoint) => void): void {
+  /**
+   * Sends what has gathered: a few at once, many in a thread, since most of the kernel's work on a
+   * datagram is done by who sends it.
+   */
+  flush(): void {
     const count = this.#queued;
+    // Whoever is sending goes on with these.
+    if (count === 0 || this.#sending) return;
     this.#queued = 0;
-    for (let done = 0; done < count; ) {
-      const headers = this.#out.headers.subarray(done * HEADER);
-      const sent = this.#system.sendmmsg(this.#fd, headers, count - done, DONT_WAIT);
+    if (count < FEW) this.#send(this.#out, 0, count);
+    else this.#sending = this.#sendAside(count);
+  }
+
+  /** After this nobody uses the socket any more. */
+  async close(): Promise<void> {
+    this.flush();
+    while (this.#sending) await this.#sending;
+  }
+
+  async #sendAside(count: number): Promise<void> {
+    const area = this.#out;
+    this.#out = this.#spare;
+    this.#spare = area;
+    const sent = await this.#system.sendmmsgAside(this.#fd, area.headers, count, DONT_WAIT);
+    // What it stopped at is tried again here, where the system says why.
+    this.#send(area, Math.max(0, sent), count);
+    this.#sending = undefined;
+    this.flush();
+  }
+
+  #send(area: Area, from: number, to: number): void {
+    for (let done = from; done < to; ) {
+      const headers = area.headers.subarray(done * HEADER);
+      const sent = this.#system.sendmmsg(this.#fd, headers, to - done, DONT_WAIT);
       if (sent > 0) {
         done += sent;
         continue;
       }
       if (koffi.errno() === constants.errno.EINTR) continue;
-      const to = this.#out.peerOf(done);
-      if (to) refused(this.#out.payload(done).slice(), to);
+      const peer = area.peerOf(done);
+      if (peer) this.#refused(area.payload(done).slice(), peer);
       done++;
     }
   }
@@ -88,18 +129,22 @@ export class DatagramBatches {
 
 /** Room for a batch of datagrams, with their headers as the system wants them. */
 class Area {
-  readonly headers = Buffer.alloc(BATCH * HEADER);
-  readonly #iovs = Buffer.alloc(BATCH * IOV);
-  readonly #names = Buffer.alloc(BATCH * NAME);
-  readonly #payloads = Buffer.alloc(BATCH * DATAGRAM_OCTETS);
+  readonly headers: Buffer;
+  readonly #iovs: Buffer;
+  readonly #names: Buffer;
+  readonly #payloads: Buffer;
   readonly #family: 'IPv4' | 'IPv6';
   readonly #nameLength: number;
 
-  constructor(family: 'IPv4' | 'IPv6') {
+  constructor(family: 'IPv4' | 'IPv6', count: number) {
+    this.headers = Buffer.alloc(count * HEADER);
+    this.#iovs = Buffer.alloc(count * IOV);
+    this.#names = Buffer.alloc(count * NAME);
+    this.#payloads = Buffer.alloc(count * DATAGRAM_OCTETS);
     this.#family = family;
     this.#nameLength = family === 'IPv4' ? 16 : 28;
     const [names, iovs, payloads] = [this.#names, this.#iovs, this.#payloads].map(addressOf);
-    for (let i = 0; i < BATCH; i++) {
+    for (let i = 0; i < count; i++) {
       const header = i * HEADER;
       this.headers.writeBigUInt64LE(names! + BigInt(i * NAME), header + AT_NAME);
       this.headers.writeBigUInt64LE(iovs! + BigInt(i * IOV), header + AT_IOV);
@@ -167,10 +212,17 @@ function bindSystem(): System {
 
 function load() {
   const libc = koffi.load('libc.so.6');
+  const sendmmsg = libc.func('int sendmmsg(int fd, void *headers, uint32_t count, int flags)');
   return {
     recvmmsg: libc.func(
       'int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)',
     ),
-    sendmmsg: libc.func('int sendmmsg(int fd, void *headers, uint32_t count, int flags)'),
+    sendmmsg,
+    sendmmsgAside: promisify(sendmmsg.async) as (
+      fd: number,
+      headers: Buffer,
+      count: number,
+      flags: number,
+    ) => Promise<number>,
   };
 }

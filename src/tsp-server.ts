@@ -125,7 +125,7 @@ export class TspListener {
   }
 
   async close(): Promise<void> {
-    this.#datagrams.close();
+    await this.#datagrams.close();
     this.#streams.close();
     await this.#sockets.close();
   }

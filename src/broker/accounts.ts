@@ -13,7 +13,7 @@ export interface StoredCredential {
   /** 16 octets each, one for each form in which clients hash; any of them lets in. */
   readonly ha1s: readonly Uint8Array[];
   /** For SCRAM-SHA-256; absent while the secret is from before it was kept. */
-  readonly scram?: ScramCredential;
+  readonly scram: ScramCredential | undefined;
 }
 
 export type AccountRefusal =
@@ -172,18 +172,23 @@ export class Accounts {
     if (!user || user.disabledAtMs !== undefined) return undefined;
     const ha1s = unseal(this.#key, user.sealedHa1, this.#ha1Context(name));
     if (!ha1s || ha1s.length === 0 || ha1s.length % HA1_OCTETS !== 0) return undefined;
-    const packed =
-      user.sealedScram === undefined
-        ? undefined
-        : unseal(this.#key, user.sealedScram, scramContext(name));
-    const scram = packed && unpackScram(packed);
+    const scram = () => this.#unsealScram(user);
     return {
       userId: user.id,
       ha1s: Array.from({ length: ha1s.length / HA1_OCTETS }, (_, i) =>
         ha1s.subarray(i * HA1_OCTETS, (i + 1) * HA1_OCTETS),
       ),
-      ...(scram && { scram }),
+      // Most logins have no use for it.
+      get scram() {
+        return scram();
+      },
     };
+  }
+
+  #unsealScram({ name, sealedScram }: User & SealedSecret): ScramCredential | undefined {
+    if (sealedScram === undefined) return undefined;
+    const packed = unseal(this.#key, sealedScram, scramContext(name));
+    return packed && unpackScram(packed);
   }
 
   #seal(name: string, secret: string, scram = packScram(deriveScram(secret))): SealedSecret {

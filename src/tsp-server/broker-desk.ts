@@ -130,8 +130,7 @@ export class BrokerDesk {
     const { username, source, forgeable } = command;
     const found = await this.#options.broker.credential(username, { ...source, forgeable });
     if (!found) return { type: 'credential-missing' };
-    const { userId, ...credential } = found;
-    return { type: 'credential-found', userId, credential };
+    return { type: 'credential-found', userId: found.userId, credential: found };
   }
 
   async #open(command: Command<'open-tunnel'>): Promise<SessionResult> {

@@ -9,14 +9,9 @@ import type { ServerCommand, ServerEvent, TspServer } from '../tsp/server.ts';
 import type { BrokerDesk } from './broker-desk.ts';
 import { sessionNowMs } from './clock.ts';
 
-interface Way {
-  readonly socket: Socket;
-  readonly batches: DatagramBatches;
-}
-
 export class DatagramListener {
   readonly #sessions: TspServer;
-  readonly #ways: Partial<Record<'IPv4' | 'IPv6', Way>> = {};
+  readonly #ways: Partial<Record<'IPv4' | 'IPv6', DatagramBatches>> = {};
   readonly #desk: BrokerDesk;
   readonly #metrics: Metrics;
   #timer: NodeJS.Timeout | undefined;
@@ -36,8 +31,11 @@ export class DatagramListener {
     this.#metrics = metrics;
     for (const socket of sockets) {
       const family = socket.address().family === 'IPv4' ? 'IPv4' : 'IPv6';
-      const batches = new DatagramBatches(descriptorOf(socket), family);
-      this.#ways[family] = { socket, batches };
+      // Node waits until there is room, and knows whom to tell of what cannot be.
+      const refused = (bytes: Uint8Array, { address, port }: Endpoint) =>
+        socket.send(bytes, port, formatIp(address));
+      const batches = new DatagramBatches(descriptorOf(socket), family, refused);
+      this.#ways[family] = batches;
       socket.on('message', (bytes, remote) => {
         // A link-local source has a zone, and no business with a broker.
         const address = parseIp(remote.address);
@@ -51,10 +49,11 @@ export class DatagramListener {
     }
   }
 
-  close(): void {
+  /** The sockets may be closed afterwards. */
+  async close(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#flush();
     this.#closed = true;
+    await Promise.all(Object.values(this.#ways).map((batches) => batches.close()));
   }
 
   #receive(bytes: Uint8Array, from: Endpoint): void {
@@ -105,8 +104,7 @@ export class DatagramListener {
   #send(to: Endpoint, bytes: Uint8Array): void {
     const way = this.#ways[typeof to.address === 'number' ? 'IPv4' : 'IPv6'];
     if (!way || this.#closed) return;
-    way.batches.put(to, bytes);
-    if (way.batches.isFull) this.#flush();
+    way.put(to, bytes);
     if (this.#flushIsDue) return;
     this.#flushIsDue = true;
     // What the broker answers together leaves together.
@@ -117,12 +115,7 @@ export class DatagramListener {
   }
 
   #flush(): void {
-    for (const way of Object.values(this.#ways)) {
-      // Node waits until there is room, and knows whom to tell of what cannot be.
-      way.batches.flush((bytes, { address, port }) =>
-        way.socket.send(bytes, port, formatIp(address)),
-      );
-    }
+    for (const batches of Object.values(this.#ways)) batches.flush();
   }
 }
 

@@ -20,8 +20,8 @@ export class Nonces {
   readonly #key: KeyObject;
   readonly #lifetimeMs: number;
   readonly #capacity: number;
-  /** Returned nonces and when each may be forgotten, earliest first. */
-  readonly #used = new Map<string, number>();
+  /** Stamps of returned nonces and when each may be forgotten, earliest first. */
+  readonly #used = new Map<number, number>();
   #count = 0;
 
   /**
@@ -55,13 +55,13 @@ export class Nonces {
     const ageMs = Math.floor(nowMs) - stamp.readUIntBE(0, TIME_OCTETS);
     if (ageMs < 0 || ageMs > this.#lifetimeMs) return 'foreign';
     this.#forget(nowMs);
-    if (this.#used.has(nonce)) return 'used';
+    if (this.#used.has(stampOf(nonce))) return 'used';
     return this.#used.size < this.#capacity ? 'fresh' : 'full';
   }
 
   /** From here on `check` says `used`. */
   spend(nonce: string, nowMs: number): void {
-    this.#used.set(nonce, nowMs + this.#lifetimeMs);
+    this.#used.set(stampOf(nonce), nowMs + this.#lifetimeMs);
   }
 
   #text(stamp: Uint8Array, client: Endpoint, context: string): string {
@@ -74,10 +74,15 @@ export class Nonces {
   }
 
   #forget(nowMs: number): void {
-    for (const [nonce, expiryMs] of this.#used) {
+    for (const [stamp, expiryMs] of this.#used) {
       // A nonce is too old strictly after its lifetime, so it is kept one tick longer than that.
       if (expiryMs >= nowMs) return;
-      this.#used.delete(nonce);
+      this.#used.delete(stamp);
     }
   }
+}
+
+/** Time, modulo some weeks, and number: of genuine nonces no two have the same. */
+function stampOf(nonce: string): number {
+  return Buffer.from(nonce.slice(0, 12), 'base64url').readUIntBE(STAMP_OCTETS - 6, 6);
 }

@@ -7,7 +7,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 /** What the store knows of a person's secret; each mechanism takes what it needs. */
 export interface Credential {
   /** Missing for a secret that was set before SCRAM was offered: only SCRAM fails then. */
-  readonly scram?: ScramCredential;
+  readonly scram?: ScramCredential | undefined;
   /**
    * MD5(user ":" realm ":" password), 16 raw octets each, one for every form in which clients hash
    * (see {@link ha1Forms}). Any of them lets in.
@@ -117,7 +117,8 @@ export function md5(octets: string): Buffer {
 
 /** A name or password from the wire: UTF-8 if it can be, else ISO 8859-1. */
 export function decodeText(octets: string): string {
-  if (/^[\0-\x7f]*$/.test(octets)) return octets;
+  // A copy of its own: it may be kept for long, and a part of a text keeps the whole text.
+  if (/^[\0-\x7f]*$/.test(octets)) return Buffer.from(octets, 'latin1').toString('latin1');
   try {
     return UTF8.decode(Buffer.from(octets, 'latin1'));
   } catch {
