@@ -77,16 +77,36 @@ struct fragment {
 #define FRAGMENT_COMPLETES 0x100
 
 /* What a fragment that cannot be used ends as: of what is not known to be a tunnel's the kernel decides. */
-static __always_inline int refusal(const struct assembly *assembly)
+static __always_inline int refusal(int is_tunnelled)
 {
-	return assembly->is_tunnelled ? OUTCOME_IN_TRUNCATED : OUTCOME_IN_NOT_OURS;
+	return is_tunnelled ? OUTCOME_IN_TRUNCATED : OUTCOME_IN_NOT_OURS;
 }
 
 /* The same, and what came before with it: nobody's honest work (RFC 5722). */
 static __always_inline int give_up(struct assembly *assembly)
 {
 	assembly->datagram.rest = 0;
-	return refusal(assembly);
+	return refusal(assembly->is_tunnelled);
+}
+
+/* Makes the place that of the fragment's datagram, with nothing there. */
+static __always_inline void take_over(struct assembly *assembly, const struct fragment *fragment,
+				      __u32 now)
+{
+	assembly->datagram = fragment->datagram;
+	assembly->first_tick = now;
+	for (int i = 0; i < UNIT_WORDS; i++)
+		assembly->units[i] = 0;
+	assembly->total = 0;
+	assembly->present = 0;
+	assembly->furthest = 0;
+	assembly->is_tunnelled = 0;
+	assembly->congestion = 0;
+}
+
+static __always_inline int is_same(const struct datagram *one, const struct datagram *other)
+{
+	return one->rest == other->rest && one->low == other->low && one->high == other->high;
 }
 
 /* The whole's traffic class: RFC 3168, 5.3. -1: congestion where the sender said it cannot be told. */
@@ -117,27 +137,17 @@ static __always_inline int add_fragment(struct __sk_buff *skb, struct assembly *
 	__u32 offset = fragment->offset, length = fragment->length, end = offset + length;
 	__u32 first = offset / FRAGMENT_UNIT, behind = (end + FRAGMENT_UNIT - 1) / FRAGMENT_UNIT;
 	__u64 masks[UNIT_WORDS];
-	int is_there = 0, is_missing = 0;
+	int is_there = 0, is_missing = 0, is_known;
+	__u32 now = now_ticks();
 
-	if (assembly->datagram.rest != fragment->datagram.rest ||
-	    assembly->datagram.low != fragment->datagram.low ||
-	    assembly->datagram.high != fragment->datagram.high ||
-	    now_ticks() - assembly->first_tick > PATIENCE_TICKS) {
-		assembly->datagram = fragment->datagram;
-		assembly->first_tick = now_ticks();
-		for (int i = 0; i < UNIT_WORDS; i++)
-			assembly->units[i] = 0;
-		assembly->total = 0;
-		assembly->present = 0;
-		assembly->furthest = 0;
-		assembly->is_tunnelled = 0;
-		assembly->congestion = 0;
-	}
+	is_known = is_same(&assembly->datagram, &fragment->datagram) &&
+		   now - assembly->first_tick <= PATIENCE_TICKS;
+	if (!length || length >= PAYLOAD_LIMIT || offset >= PAYLOAD_LIMIT || end >= PAYLOAD_LIMIT ||
+	    (!fragment->is_last && length % FRAGMENT_UNIT))
+		return is_known ? give_up(assembly) : refusal(fragment->is_tunnelled);
+	if (!is_known)
+		take_over(assembly, fragment, now);
 	assembly->is_tunnelled |= fragment->is_tunnelled;
-	if (!length || length >= PAYLOAD_LIMIT || offset >= PAYLOAD_LIMIT || end >= PAYLOAD_LIMIT)
-		return give_up(assembly);
-	if (!fragment->is_last && length % FRAGMENT_UNIT)
-		return give_up(assembly);
 
 	for (int i = 0; i < UNIT_WORDS; i++) {
 		__u32 word = i * 64;

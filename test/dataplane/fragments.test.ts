@@ -304,6 +304,11 @@ describe('what does not fit together is not put together', () => {
     await sleep(2400);
     assert.deepEqual(outcomes([second!, first!]), ['in_fragment', 'in_decapsulated']);
   });
+  test('but a flood of fragments without an end is no hindrance once it is over', () => {
+    for (let i = 0; i < 3000; i++) bench.run(pieces(piece(0, 400))[0]!);
+    const honest = pieces(piece(0, 800), piece(800, 1240));
+    assert.deepEqual(outcomes(honest), ['in_fragment', 'in_decapsulated']);
+  });
   test('when two overlap; and what follows is no part of it', () => {
     const fragments = pieces(piece(0, 400), piece(392, 800), piece(400, 800), piece(800, 1240));
     assert.deepEqual(outcomes(fragments), [
@@ -332,6 +337,8 @@ describe('what does not fit together is not put together', () => {
   test('when one would end behind the longest packet there is', () => {
     const far = { offset: 0x1fff * 8, octets: filler(64), isLast: true };
     assert.deepEqual(outcomes(pieces(far)), ['in_truncated']);
+    const udpFar = packets([far], { protocol: UDP });
+    assert.deepEqual(outcomes(udpFar), ['in_not_ours']);
   });
   test('when they are of different datagrams, senders or protocols', () => {
     const halves = cut(site, 800);

@@ -54,12 +54,12 @@ async function counters(): Promise<Record<string, number>> {
 }
 
 /** On the broker’s machine. */
-async function putTogetherByKernel(): Promise<number> {
+async function kernelFragments(name: 'ReasmOKs' | 'ReasmReqds'): Promise<number> {
   const [names = [], values = []] = (await broker.host.run('cat', ['/proc/net/snmp']))
     .split('\n')
     .filter((line) => line.startsWith('Ip: '))
     .map((line) => line.split(' '));
-  return Number(values[names.indexOf('ReasmOKs')]);
+  return Number(values[names.indexOf(name)]);
 }
 
 const large = { count: 5, extra: ['-s', String(MTU - 48), '-M', 'do'] };
@@ -74,7 +74,9 @@ async function largePacketsPass(): Promise<void> {
 
 test('packets as large as the tunnel’s MTU pass, and are counted as what they are', async () => {
   const before = await counters();
+  const seenByKernel = await kernelFragments('ReasmReqds');
   await largePacketsPass();
+  assert.equal(await kernelFragments('ReasmReqds'), seenByKernel);
   const after = await counters();
   const grown = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
   // Of each two fragments one is kept, and the other becomes the packet.
@@ -107,9 +109,9 @@ test('signalling in fragments reaches the daemon', async () => {
     `</client></tunnel>${' '.repeat(1250)}\r\n`;
   const request = `Content-length: ${create.length}\r\n${create}`;
   await say(3, request); // with Don’t Fragment: the sender learns the path’s MTU
-  const before = await putTogetherByKernel();
+  const before = await kernelFragments('ReasmOKs');
   assert.match(await say(3, request), /<address type="ipv6">/);
-  assert.equal(await putTogetherByKernel(), before + 1);
+  assert.equal(await kernelFragments('ReasmOKs'), before + 1);
 });
 
 test('they pass while the daemon is dead, and after it came back', async () => {
