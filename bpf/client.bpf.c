@@ -7,6 +7,10 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+
+/* All fragments are from one server. */
+#define ASSEMBLIES_BITS 6
+
 #include "counting.h"
 #include "decap6.h"
 #include "encap6.h"
@@ -21,6 +25,9 @@ struct {
 	__type(key, __u32);
 	__type(value, struct client);
 } client SEC(".maps");
+
+/* Of Fibonacci hashing (Knuth). */
+#define HASH_MULTIPLIER 0x9e3779b97f4a7c15ull
 
 static __always_inline struct client *this_client(void)
 {
@@ -47,9 +54,12 @@ int client_ingress(struct __sk_buff *skb)
 	if (!self)
 		return TC_ACT_OK;
 	link_length = self->uplink_header_length;
-	result = read_outer(skb, link_length, self->local_address, self->local_port, &outer);
+	result = read_outer(skb, link_length, self->local_address, self->local_port,
+			    (__u32)self->server, HASH_MULTIPLIER, &outer);
 	if (result == OUTCOME_IN_NOT_OURS || result == OUTCOME_IN_SIGNALLING)
 		return TC_ACT_OK;
+	if (result == OUTCOME_IN_FRAGMENT)
+		return TC_ACT_SHOT; /* but kept: nothing is lost yet */
 	if (result != PARSED_IPV6)
 		return drop(self);
 	if (outer.endpoint != self->server) {
@@ -113,7 +123,7 @@ SEC("tc")
 int client_ingress_v4v6(struct __sk_buff *skb)
 {
 	struct client *self = this_client();
-	struct address6 local;
+	struct address6 local, server;
 	struct outer6 outer = {};
 	__u32 link_length, length;
 	int result;
@@ -123,12 +133,16 @@ int client_ingress_v4v6(struct __sk_buff *skb)
 	link_length = self->uplink_header_length;
 	local.high = self->local6_high;
 	local.low = self->local6_low;
-	result = read_outer6(skb, link_length, &local, 0, &outer);
+	server.high = self->server6_high;
+	server.low = self->server6_low;
+	result = read_outer6(skb, link_length, &local, 0, &server, HASH_MULTIPLIER, &outer);
 	if (result == OUTCOME_IN_NOT_OURS || result == OUTCOME_IN_SIGNALLING)
 		return TC_ACT_OK;
 	/* From elsewhere it is another tunnel's. */
-	if (outer.source.high != self->server6_high || outer.source.low != self->server6_low)
+	if (outer.source.high != server.high || outer.source.low != server.low)
 		return TC_ACT_OK;
+	if (result == OUTCOME_IN_FRAGMENT)
+		return TC_ACT_SHOT;
 	if (result != PARSED_IPV4 || is_multicast4(bpf_ntohl(outer.inner->daddr)) ||
 	    is_link_local4(bpf_ntohl(outer.inner->daddr)))
 		return drop(self);

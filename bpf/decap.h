@@ -10,6 +10,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
+#include "fragments.h"
 #include "parse.h"
 
 /* Linux 6.3; older UAPI headers do not name it. */
@@ -17,19 +18,16 @@
 
 #define PACKET_OTHERHOST 3 /* linux/if_packet.h does not build for bpf */
 
-#define ECN_MASK 3
-#define ECN_ECT1 1
-#define ECN_ECT0 2
-#define ECN_CE 3
-
 /*
  * Finds the outer headers `link_length` octets into the buffer. Returns an outcome or PARSED_IPV6;
- * with the latter, and only then, `outer` holds pointers into the buffer.
+ * with the latter, and only then, `outer` holds pointers into the buffer. Fragments are put together if
+ * they come from `peer`; 0: from anybody. `multiplier`: as in place_of().
  */
 static __always_inline int read_outer(struct __sk_buff *skb, __u32 link_length, __u32 local_address,
-				      __u16 local_port, struct outer *outer)
+				      __u16 local_port, __u32 peer, __u64 multiplier,
+				      struct outer *outer)
 {
-	int result = PARSED_SHORT;
+	int result = PARSED_SHORT, is_whole = 0;
 
 	/* VLAN-tagged packets belong to an interface above this one. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->vlan_present ||
@@ -38,15 +36,21 @@ static __always_inline int read_outer(struct __sk_buff *skb, __u32 link_length, 
 
 	/* Drivers leave most of a packet outside the part that a program can read. What cannot be
 	 * read at first is brought in; what is short even then is short on the wire. */
-	for (int attempt = 0; attempt < 2; attempt++) {
+	for (int attempt = 0; attempt < 3; attempt++) {
 		result = parse_outer((__u8 *)(long)skb->data + link_length, (__u8 *)(long)skb->data_end,
 				     skb->len - link_length, local_address, local_port, outer);
-		if (result != PARSED_SHORT || attempt)
+		if (result == PARSED_FRAGMENT && !is_whole && (!peer || outer->source == peer)) {
+			result = put_together(skb, link_length, multiplier);
+			if (result != PARSED_WHOLE)
+				return result < 0 ? OUTCOME_IN_FRAGMENT : result; /* the verifier asks */
+			is_whole = 1;
+		} else if (result != PARSED_SHORT || is_whole || attempt ||
+			   bpf_skb_pull_data(skb, skb->len < HEADERS_AT_MOST ? skb->len :
+									       HEADERS_AT_MOST)) {
 			break;
-		if (bpf_skb_pull_data(skb, skb->len < HEADERS_AT_MOST ? skb->len : HEADERS_AT_MOST))
-			break;
+		}
 	}
-	return result == PARSED_SHORT ? OUTCOME_IN_NOT_OURS : result;
+	return result < 0 && result != PARSED_IPV6 ? OUTCOME_IN_NOT_OURS : result;
 }
 
 /* Compares the inner packet's length with the room that the outer headers give it. Returns an

@@ -25,30 +25,39 @@ static __always_inline int merge_congestion(__u8 outer_class, __u8 *inner_tos)
 
 /*
  * Finds the outer headers `link_length` octets into the buffer. Returns an outcome or PARSED_IPV4;
- * with the latter, and only then, `outer` holds pointers into the buffer.
+ * with the latter, and only then, `outer` holds pointers into the buffer. `peer` and `multiplier`: as of
+ * read_outer().
  */
 static __always_inline int read_outer6(struct __sk_buff *skb, __u32 link_length,
 				       const struct address6 *local, __u16 local_port,
+				       const struct address6 *peer, __u64 multiplier,
 				       struct outer6 *outer)
 {
-	int result = PARSED_SHORT;
+	int result = PARSED_SHORT, is_whole = 0;
 
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) || skb->vlan_present ||
 	    skb->pkt_type == PACKET_OTHERHOST)
 		return OUTCOME_IN_NOT_OURS;
-	for (int attempt = 0; attempt < 2; attempt++) {
+	for (int attempt = 0; attempt < 3; attempt++) {
 		result = parse_outer6((__u8 *)(long)skb->data + link_length,
 				      (__u8 *)(long)skb->data_end, skb->len - link_length, local,
 				      local_port, outer);
-		if (result != PARSED_SHORT || attempt)
+		if (result == PARSED_FRAGMENT && !is_whole &&
+		    (!peer || (outer->source.high == peer->high && outer->source.low == peer->low))) {
+			result = put_together6(skb, link_length, multiplier);
+			if (result != PARSED_WHOLE)
+				return result < 0 ? OUTCOME_IN_FRAGMENT : result; /* the verifier asks */
+			is_whole = 1;
+		} else if (result != PARSED_SHORT || is_whole || attempt ||
+			   bpf_skb_pull_data(skb, skb->len < HEADERS6_AT_MOST ? skb->len :
+										HEADERS6_AT_MOST)) {
 			break;
-		if (bpf_skb_pull_data(skb, skb->len < HEADERS6_AT_MOST ? skb->len : HEADERS6_AT_MOST))
-			break;
+		}
 	}
 	if (result == PARSED_IPV4 && skb->gso_segs > 1 &&
 	    bpf_ntohs(outer->inner->tot_len) < outer->inner_room)
 		return OUTCOME_IN_AGGREGATED;
-	return result == PARSED_SHORT ? OUTCOME_IN_NOT_OURS : result;
+	return result < 0 && result != PARSED_IPV4 ? OUTCOME_IN_NOT_OURS : result;
 }
 
 /*

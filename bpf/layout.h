@@ -271,8 +271,11 @@ enum outcome {
 	/* Dropped: the datagram. */
 	OUTCOME_IN_EMPTY, /* UDP without payload: somebody's NAT keepalive */
 	OUTCOME_IN_NOT_IPV6_NOR_TSP, /* first nibble neither 6 nor F; over IPv6, neither 4 nor F */
-	OUTCOME_IN_TRUNCATED, /* lengths in the headers exceed the packet */
-	OUTCOME_IN_FRAGMENT, /* outer fragment carrying IPv6, or too short to tell what it carries */
+	/* Lengths in the headers exceed the packet, or its fragments do not fit together. */
+	OUTCOME_IN_TRUNCATED,
+	/* Outer fragment of what may be a tunnelled packet: kept for the one that completes it, which then
+	 * is the packet (fragments.h). */
+	OUTCOME_IN_FRAGMENT,
 	OUTCOME_IN_AGGREGATED, /* several datagrams in one buffer: the uplink's UDP GRO forwarding is on */
 	OUTCOME_IN_CONGESTION_LOST, /* outer CE, inner not ECN-capable (RFC 6040, 4.2) */
 	/* Dropped: signalling beyond what its source, its source's prefix, or everybody may send. */

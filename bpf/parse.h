@@ -35,6 +35,7 @@
 #define PROTOCOL_SHIM6 140
 #define FRAGMENT_MASK 0x3fff /* more fragments, offset */
 #define FRAGMENT_OFFSET 0x1fff
+#define MORE_FRAGMENTS 0x2000
 #define IPV4_HEADER 20
 #define UDP_HEADER 8
 #define TCP_DATA_OFFSET 12 /* the octet that holds it */
@@ -42,6 +43,10 @@
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 #define IPV6_HEADER 40
+#define ECN_MASK 3
+#define ECN_ECT1 1
+#define ECN_ECT0 2
+#define ECN_CE 3
 #define SMALLEST_MTU 1280 /* of IPv6, and so of tunnels */
 #define PORTS 4 /* where UDP and TCP say them: source, destination */
 /* Link layer, IPv4 with all options, UDP, IPv6, and an ICMPv6 header: all that we look at. */
@@ -52,6 +57,10 @@ enum parsed {
 	PARSED_IPV6 = -1, /* struct outer is filled in */
 	PARSED_SHORT = -2, /* ends before what must be looked at */
 	PARSED_IPV4 = -3, /* struct outer6 is filled in (parse6.h) */
+	/* A fragment of what may be a tunnelled packet: of UDP also any but the first, as only that one
+	 * has ports. Of struct outer only the source is filled in. */
+	PARSED_FRAGMENT = -4,
+	PARSED_WHOLE = -5, /* never of these functions: see fragments.h */
 };
 
 struct outer {
@@ -121,7 +130,7 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 
 	if (ip->protocol == PROTOCOL_IPV6) {
 		if (fragment)
-			return OUTCOME_IN_FRAGMENT;
+			return PARSED_FRAGMENT;
 		if (total > length || total < ip_length + IPV6_HEADER)
 			return OUTCOME_IN_TRUNCATED;
 		outer->endpoint = make_endpoint(bpf_ntohl(ip->saddr), 0, ENCAPSULATION_V6V4);
@@ -133,10 +142,9 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 		return payload[0] >> 4 == 6 ? PARSED_IPV6 : OUTCOME_IN_NOT_IPV6_NOR_TSP;
 	}
 
-	/* Fragments after the first carry no ports: the kernel puts them together for whom it may
-	 * concern. */
+	/* Fragments after the first carry no ports. */
 	if (fragment & FRAGMENT_OFFSET)
-		return OUTCOME_IN_NOT_OURS;
+		return ip->protocol == PROTOCOL_UDP ? PARSED_FRAGMENT : OUTCOME_IN_NOT_OURS;
 	if (ip->protocol == PROTOCOL_TCP)
 		return parse_tcp(payload, end, total - ip_length, fragment, local_port);
 	if (ip->protocol != PROTOCOL_UDP)
@@ -149,9 +157,9 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 	__u32 udp_length = bpf_ntohs(udp->len);
 	if (udp_length == UDP_HEADER)
 		return OUTCOME_IN_EMPTY;
-	/* What cannot be told apart before it is put together must not be put together. */
+	/* What cannot be told apart yet is signalling or not once it is whole. */
 	if (fragment && total < ip_length + UDP_HEADER + 1)
-		return OUTCOME_IN_FRAGMENT;
+		return PARSED_FRAGMENT;
 	if (payload + UDP_HEADER + 1 > end)
 		return PARSED_SHORT;
 	__u8 nibble = payload[UDP_HEADER] >> 4;
@@ -160,7 +168,7 @@ static __always_inline int parse_outer(__u8 *at, __u8 *end, __u32 length, __u32 
 	if (nibble != 6)
 		return OUTCOME_IN_NOT_IPV6_NOR_TSP;
 	if (fragment)
-		return OUTCOME_IN_FRAGMENT;
+		return PARSED_FRAGMENT;
 	if (total > length || total < ip_length + udp_length || udp_length < UDP_HEADER + IPV6_HEADER)
 		return OUTCOME_IN_TRUNCATED;
 	outer->endpoint = make_endpoint(bpf_ntohl(ip->saddr), bpf_ntohs(udp->source),

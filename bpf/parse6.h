@@ -13,6 +13,7 @@
 #define EXTENSION_UNIT 8
 #define OPTION_ENCAPSULATION_LIMIT 4
 #define FRAGMENT6_OFFSET 0xfff8
+#define MORE_FRAGMENTS6 1
 /* Link layer, IPv6, the option, and IPv4 with an ICMPv4 header. */
 #define HEADERS6_AT_MOST (14 + 40 + 8 + 60 + 8)
 
@@ -47,7 +48,7 @@ static __always_inline int parse_udp6(const __u8 *udp, const __u8 *end, __u32 ro
 
 /*
  * `at` is the IPv6 header, `end` the end of what can be read, `length` the packet's from `at` (may be
- * more than can be read). Returns an outcome, PARSED_IPV4 or PARSED_SHORT.
+ * more than can be read). Returns an outcome, PARSED_IPV4, PARSED_FRAGMENT or PARSED_SHORT.
  *
  * Of extension headers only the option that says how deeply tunnels may be nested (RFC 2473, 4.1.1) is
  * understood, as the kernel's tunnels send it. Whatever else comes behind extension headers may be
@@ -77,19 +78,11 @@ static __always_inline int parse_outer6(__u8 *at, __u8 *end, __u32 length,
 		return parse_tcp(payload, end, room, 0, local_port);
 	if (next == PROTOCOL_UDP)
 		return parse_udp6(payload, end, room, local_port);
-	if (next == PROTOCOL_FRAGMENT) {
-		if (payload + EXTENSION_UNIT > end)
-			return PARSED_SHORT;
-		if (payload[0] == PROTOCOL_IPV4)
-			return OUTCOME_IN_FRAGMENT;
-		/* Later fragments carry no ports. */
-		return (payload[2] << 8 | payload[3]) & FRAGMENT6_OFFSET ? OUTCOME_IN_NOT_OURS :
-									     OUTCOME_IN_SIGNALLING;
-	}
 	if (next == PROTOCOL_DESTINATION_OPTIONS) {
 		if (payload + EXTENSION_UNIT > end)
 			return PARSED_SHORT;
-		if (payload[0] != PROTOCOL_IPV4 || payload[1] != 0 ||
+		next = payload[0];
+		if ((next != PROTOCOL_IPV4 && next != PROTOCOL_FRAGMENT) || payload[1] != 0 ||
 		    payload[2] != OPTION_ENCAPSULATION_LIMIT || payload[3] != 1)
 			return OUTCOME_IN_SIGNALLING;
 		if (room < EXTENSION_UNIT)
@@ -97,7 +90,17 @@ static __always_inline int parse_outer6(__u8 *at, __u8 *end, __u32 length,
 		room -= EXTENSION_UNIT;
 		header_length += EXTENSION_UNIT;
 		payload += EXTENSION_UNIT;
-		next = PROTOCOL_IPV4;
+	}
+	if (next == PROTOCOL_FRAGMENT) {
+		if (payload + EXTENSION_UNIT > end)
+			return PARSED_SHORT;
+		if (payload[0] == PROTOCOL_IPV4)
+			return PARSED_FRAGMENT;
+		/* Later fragments carry no ports. */
+		return header_length == IPV6_HEADER &&
+				       (payload[2] << 8 | payload[3]) & FRAGMENT6_OFFSET ?
+			       OUTCOME_IN_NOT_OURS :
+			       OUTCOME_IN_SIGNALLING;
 	}
 	if (is_extension(next))
 		return OUTCOME_IN_SIGNALLING;

@@ -66,7 +66,8 @@ static __always_inline int from_ipv4(struct __sk_buff *skb, const struct config 
 	int result, seen = 0;
 	__u8 protocol;
 
-	result = read_outer(skb, link_length, settings->local_address, settings->local_port, &outer);
+	result = read_outer(skb, link_length, settings->local_address, settings->local_port, 0,
+			    settings->hash_multiplier, &outer);
 	if (result == OUTCOME_IN_SIGNALLING)
 		return limit_signalling(settings, outer.source, IPV4_PREFIX_SHIFT, packets_in(skb));
 	if (result == OUTCOME_IN_NOT_OURS && outer.protocol == PROTOCOL_ICMP)

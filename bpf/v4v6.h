@@ -57,7 +57,8 @@ static __always_inline int from_ipv6(struct __sk_buff *skb, const struct config 
 
 	if (!local.high && !local.low)
 		return OUTCOME_IN_NOT_OURS;
-	result = read_outer6(skb, link_length, &local, settings->local_port, &outer);
+	result = read_outer6(skb, link_length, &local, settings->local_port, 0,
+			     settings->hash_multiplier, &outer);
 	if (result == OUTCOME_IN_SIGNALLING)
 		return limit_signalling(settings, outer.source.high, IPV6_PREFIX_SHIFT,
 					packets_in(skb));

@@ -230,10 +230,6 @@ describe('datagrams that carry no IPv6 packet are dropped', () => {
     void expectOutcome('in_truncated', DROP, inUdp(inner(), {}, { length: 8 + 104 + 1 })));
   test('an IPv4 packet longer than the frame', () =>
     void expectOutcome('in_truncated', DROP, inProtocol41(inner(), { totalLength: 125 })));
-  test('a first fragment, in UDP', () =>
-    void expectOutcome('in_fragment', DROP, inUdp(inner(), { fragment: 0x2000 })));
-  test('a fragment of protocol 41', () =>
-    void expectOutcome('in_fragment', DROP, inProtocol41(inner(), { fragment: 0x0010 })));
   test('what the kernel cannot strip: a super-packet of no known kind', () =>
     void expectOutcome('in_strip_failed', DROP, inUdp(inner()), { gsoSize: 50, gsoSegments: 2 }));
   test('several datagrams that the uplink put together', () => {

@@ -145,6 +145,48 @@ export function testTunnels(way: Way): void {
     });
   }
 
+  describe('a path on which outer packets are fragmented', () => {
+    const narrow = () => [
+      `route NAME ${BROKER_IPV4}/32 dev to-broker mtu lock 1000`,
+      `route NAME ${HOME_IPV4}/32 dev to-home mtu lock 1000`,
+      'route NAME 198.18.1.2/32 dev to-office mtu lock 600',
+    ];
+    const routes = async (verb: string) => {
+      for (const line of narrow()) await internet.backbone.ip(line.replace('NAME', verb));
+    };
+    const counted = async (outcome: string) => {
+      const text = await internet.broker.run(NODE, [ENDS, 'outcomes', server.pinDirectory]);
+      return Number(new RegExp(`^${outcome} (\\d+)`, 'm').exec(text)?.[1]);
+    };
+    before(() => routes('add'));
+    after(() => routes('delete'));
+
+    for (const [name, end] of [
+      ['in UDP', home],
+      ['in protocol 41', officeEnd],
+    ] as const) {
+      test(`carries packets as large as the tunnel’s MTU, ${name}`, async () => {
+        const size = String(end().mtu - 48);
+        const before = await counted('in_fragment');
+        await ping(end().host, WEB_IPV6, '-s', size);
+        await ping(internet.web, end().address, '-s', size);
+        // Of two fragments each, one is kept and one becomes the whole.
+        assert.equal((await counted('in_fragment')) - before, 10);
+      });
+      test(`answers keepalives of that size, ${name}`, async () => {
+        await ping(end().host, end().address.replace(/2$/, '1'), '-s', String(end().mtu - 48));
+      });
+      test(`carries TCP both ways, ${name}`, async () => {
+        await transfer(end().host, internet.web, WEB_IPV6, 5 * MEGABYTE);
+        await transfer(internet.web, end().host, end().address, 5 * MEGABYTE);
+      });
+    }
+    test('and leaves nothing over', async () => {
+      for (const outcome of ['in_truncated', 'in_strip_failed', 'out_push_failed'])
+        assert.equal(await counted(outcome), 0, outcome);
+    });
+  });
+
   describe('two tunnels', () => {
     test('reach each other', async () => {
       await ping(internet.client, OFFICE_INSIDE);

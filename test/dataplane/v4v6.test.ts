@@ -126,6 +126,27 @@ describe('packets with the right addresses lose their outer header', () => {
     const packet = inner({}, filler(0));
     comesOut(tunnelled(packet), packet);
   });
+  test('in outer fragments, in any order, behind that limit or not', () => {
+    const packet = inner({}, filler(1300));
+    const header = (offset: number, more: number, id: number) => [
+      ...[IPV4, 0, offset >> 8, (offset & 255) | more],
+      ...[0, 0, 0, id],
+    ];
+    const first = (id: number) => bytes(header(0, 1, id), packet.slice(0, 800));
+    const second = (id: number) => bytes(header(800, 0, id), packet.slice(800));
+    const outer = { nextHeader: FRAGMENT };
+    comesIn('in_fragment', tunnelled(first(1), outer));
+    comesOut(tunnelled(second(1), outer), packet);
+    comesIn('in_fragment', tunnelled(second(2), outer));
+    comesOut(tunnelled(first(2), outer), packet);
+    const behind = (fragment: Uint8Array) =>
+      tunnelled(bytes([FRAGMENT], ENCAPSULATION_LIMIT.slice(1), fragment), { nextHeader: OPTIONS });
+    comesIn('in_fragment', behind(first(3)));
+    comesOut(behind(second(3)), packet);
+    const stranger = { ...outer, from: '2001:db8:6::8' };
+    comesIn('in_fragment', tunnelled(first(4), stranger));
+    comesIn('in_wrong_endpoint', tunnelled(second(4), stranger));
+  });
   test('to another tunnel’s gateway, who is somebody else', () => {
     const packet = inner({ to: '10.64.0.25' });
     comesOut(tunnelled(packet), packet);
@@ -215,7 +236,9 @@ describe('datagrams over IPv6 that carry no IPv4 packet are dropped', () => {
   test('a fragment of a tunnelled packet', () =>
     comesIn(
       'in_fragment',
-      tunnelled(bytes([IPV4, 0, 0, 1, 0, 0, 0, 1], inner()), { nextHeader: FRAGMENT }),
+      tunnelled(bytes([IPV4, 0, 0, 1, 0, 0, 0, 1], inner().slice(0, 80)), {
+        nextHeader: FRAGMENT,
+      }),
     ));
   test('several packets that the uplink put together', () =>
     comesIn('in_aggregated', tunnelled(bytes(inner(), inner())), { gsoSize: 84, gsoSegments: 2 }));

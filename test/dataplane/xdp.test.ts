@@ -99,8 +99,8 @@ function inUdp(
   );
 }
 
-function inProtocol41(payload: Uint8Array): Uint8Array {
-  const packet = ipv4({ from: CLIENT, to: BROKER, protocol: 41 }, payload);
+function inProtocol41(payload: Uint8Array, outer: Partial<Ipv4Fields> = {}): Uint8Array {
+  const packet = ipv4({ from: CLIENT, to: BROKER, protocol: 41, ...outer }, payload);
   return addressed(WEST, WEST_ROUTER, ethernet('ipv4', packet));
 }
 
@@ -222,6 +222,8 @@ describe('whatever is not plain passes untouched and uncounted', () => {
     'another IPv4 destination': inUdp(inner(), { to: '192.0.2.9' }),
     'IPv4 options': inUdp(inner(), { options: [1, 1, 1, 0] }),
     'an outer fragment': inUdp(inner(), { fragment: 0x2000 }),
+    'a later outer fragment': inUdp(inner(), { fragment: 0x0010 }),
+    'a fragment of protocol 41': inProtocol41(inner({ from: SITE }), { fragment: 0x2000 }),
     'octets behind the inner packet': inUdp(bytes(inner(), filler(6))),
     'a length that does not fit': inUdp(inner({ payloadLength: 65 })),
     'congestion to be told of': inUdp(inner({ trafficClass: 2 }), { tos: 3 }),

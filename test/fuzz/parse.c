@@ -23,7 +23,7 @@ static void require(int holds)
 
 static void require_outcome(int result)
 {
-	require(result == PARSED_SHORT ||
+	require(result == PARSED_SHORT || result == PARSED_FRAGMENT ||
 		(result >= 0 && result < OUTCOME_COUNT && result != OUTCOME_IN_DECAPSULATED));
 }
 

@@ -37,6 +37,8 @@ export function seeds(): Record<string, Uint8Array> {
     'v4v6-limit': over6(PROTOCOLS.destinationOptions, bytes(ENCAPSULATION_LIMIT, inner4)),
     tsp6: over6(PROTOCOLS.udp, udp(ports, tsp)),
     syn6: over6(PROTOCOLS.tcp, syn),
+    'v6v4-fragment': over4(PROTOCOLS.ipv6, inner6.slice(0, 48), [], 0x2000),
+    'v4v6-fragment': over6(PROTOCOLS.fragment, bytes([4, 0, 0, 1, 0, 0, 0, 7], inner4)),
     fragment6: over6(PROTOCOLS.fragment, bytes([17, 0, 0, 1, 0, 0, 0, 7], udp(ports, tsp))),
     'hop-by-hop': over6(0, bytes([17, 0, 1, 4, 0, 0, 0, 0], udp(ports, tsp))),
   };
