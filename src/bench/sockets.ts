@@ -3,7 +3,6 @@
 // since a socket of Node's has one address and costs a turn of the event loop for each datagram: a
 // generator made of those would measure itself. Knows nothing of what is in the datagrams. Linux only.
 
-import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorMessage } from 'node:util';
 import koffi from 'koffi';
@@ -130,8 +129,7 @@ export class Sockets {
   }
 
   close(): void {
-    for (const fd of this.#fds) closeSync(fd);
-    closeSync(this.#epoll);
+    for (const fd of [...this.#fds, this.#epoll]) this.#system.close(fd);
     this.#memory.free();
   }
 
@@ -353,6 +351,7 @@ function bindSystem() {
   return {
     socket: f('int socket(int domain, int type, int protocol)'),
     setsockopt: f('int setsockopt(int fd, int level, int name, uintptr_t value, uint32_t length)'),
+    close: f('int close(int fd)'),
     bind: f('int bind(int fd, uintptr_t address, uint32_t length)'),
     recvmmsg: f(
       'int recvmmsg(int fd, uintptr_t headers, uint32_t count, int flags, uintptr_t timeout)',
