@@ -168,7 +168,7 @@ export class Clients {
     this.#finish(client);
     if (measured) {
       this.#tally.count('succeeded');
-      this.#tally.latency.record(nowMs - client.dueMs);
+      this.#tally.record(nowMs - client.dueMs);
     }
     if (role === 'resident') {
       client.inside = tunnel.clientIpv6;
