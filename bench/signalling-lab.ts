@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { BenchResult } from '../src/bench/result.ts';
 import { eventually, type Host, type Lab, type Service } from '../test/lab/lab.ts';
 
@@ -19,6 +19,7 @@ export const SERVER_IPV4 = '203.0.113.53';
 const CLIENTS_IPV4 = '203.0.113.1';
 const CLIENT_ADDRESSES = '10.128.0.0/9';
 const SIXWAY = join(import.meta.dirname, '../bin/sixway');
+const PROFILER = join(import.meta.dirname, 'profile-on-signal.ts');
 const TMPFS_MAGIC = 0x01021994;
 const LONG_MS = 1_800_000;
 
@@ -49,8 +50,8 @@ export interface Broker {
   readonly database: string;
   readonly secret: string;
   sixway(...args: string[]): Promise<string>;
-  /** Starts the daemon. `profileIn`: a directory for a CPU profile, written when it ends. */
-  serve(profileIn?: string): Promise<Service>;
+  /** Starts the daemon. `profile`: the file that profile-on-signal.ts is to write. */
+  serve(profile?: string): Promise<Service>;
   /** The database as it was when it was made. */
   restore(): void;
 }
@@ -79,10 +80,15 @@ export async function makeBroker(
     database,
     secret,
     sixway,
-    serve: async (profileIn) => {
+    serve: async (profile) => {
       const [file, ...words] = pinned(PROCESSORS?.server, SIXWAY, ...command('serve'));
-      const options = `--cpu-prof --cpu-prof-dir=${profileIn}`;
-      const service = server.start(file!, words, profileIn ? { NODE_OPTIONS: options } : {});
+      const service = server.start(
+        file!,
+        words,
+        profile === undefined
+          ? {}
+          : { NODE_OPTIONS: `--import=${PROFILER}`, SIXWAY_PROFILE: resolve(profile) },
+      );
       await service.says(/Ready/, 120_000);
       return service;
     },

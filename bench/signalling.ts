@@ -3,7 +3,7 @@
 //
 //   --keepalives N   then the same server again, with N tunnels kept alive and half as many logins
 //   --tsps PATH      instead, in turns with a binary of the public C server cooldavid/tsps, ANONYMOUS
-//   --profile DIR    writes a CPU profile of the server; nothing goes into the results
+//   --profile FILE   writes a CPU profile of the server; nothing goes into the results
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -67,10 +67,15 @@ await withLab(async (lab) => {
   }
   const service = await broker.serve(flags.profile);
   console.log(`The server is process ${service.pid}, in namespace ${place.server.namespace}`);
+  if (flags.profile !== undefined) process.kill(service.pid, 'SIGUSR2');
   const most = await measure(place, broker, service, [
     ...['--duration', flags.seconds, '--warmup', flags.warmup],
     ...given('concurrency', 'rate'),
   ]);
+  if (flags.profile !== undefined) {
+    process.kill(service.pid, 'SIGUSR2');
+    await service.says(/The profile is in/, 60_000);
+  }
   const { now, most: peak } = residentMebibytes(service.pid);
   show([['logins', most]]);
   console.log(`The server has ${now} MiB in memory, ${peak} at most`);

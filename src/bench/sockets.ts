@@ -15,6 +15,8 @@ const BATCH = 64;
 /** Datagrams that wait to be sent. */
 const OUTBOX = 256;
 const DATAGRAM_OCTETS = 2048;
+/** Below those that the system gives to others. */
+const FIRST_PORT = 10_240;
 const BUFFER_OCTETS = 8 << 20;
 const LEAST_BUFFER_OCTETS = 1 << 18;
 
@@ -62,7 +64,10 @@ export class Sockets {
   #queued = 0;
   #unsent = 0;
 
-  /** `ports` sockets on ports that the system chooses; throws {@link SocketFailure}. */
+  /**
+   * `ports` sockets, on the same ports each time unless somebody has them: who logs in again in another
+   * run should come from where the tunnel is. Throws {@link SocketFailure}.
+   */
   constructor(ports: number, server: Ipv4Endpoint) {
     this.#system = bindSystem();
     this.#memory = new Memory(this.#system, 2 << 20);
@@ -199,16 +204,21 @@ export class Sockets {
     ] as const) {
       if (this.#setOption(fd, 1, forced, octets) < 0) this.#setOption(fd, 1, plain, octets);
     }
-    const any = this.#memory.scratch(ADDRESS);
-    writeAddress(this.#memory, any, { address: 0, port: 0 });
-    const anyAddress = this.#memory.addressOf(any);
-    this.#checked(this.#system.bind(fd, anyAddress, ADDRESS), 'Binding a socket');
+    if (this.#bind(fd, FIRST_PORT + index) < 0)
+      this.#checked(this.#bind(fd, 0), 'Binding a socket');
     const event = this.#memory.scratch(EVENT);
     this.#memory.view.setUint32(event, 1, true);
     this.#memory.view.setUint32(event + AT_EVENT_DATA, index, true);
     const [add, eventAddress] = [1, this.#memory.addressOf(event)];
     this.#checked(this.#system.epollControl(this.#epoll, add, fd, eventAddress), 'Watching');
     return fd;
+  }
+
+  /** Port 0: one that the system chooses. */
+  #bind(fd: number, port: number): number {
+    const at = this.#memory.scratch(ADDRESS);
+    writeAddress(this.#memory, at, { address: 0, port });
+    return this.#system.bind(fd, this.#memory.addressOf(at), ADDRESS);
   }
 
   #setOption(fd: number, level: number, option: number, value: number): number {

@@ -23,7 +23,7 @@ const DEFAULTS: RunFlags = {
 };
 const PEOPLE = { users: '1000', secret: 's3cret' };
 
-const plan = (flags: Partial<RunFlags> = {}, target = '127.0.0.1') =>
+const plan = (flags: object = {}, target = '127.0.0.1') =>
   planOf(target, { ...DEFAULTS, ...PEOPLE, ...flags });
 
 test('what is not said is a closed loop for ten seconds from the own address', async () => {
@@ -69,8 +69,9 @@ for (const [flags, message] of [
   [{ prefixLength: '40' }, /--prefix-length is a whole number from 48 to 64/],
   [{ hold: '1000' }, /--hold is less than --users/],
   [{ mechanism: 'ANONYMOUS' }, /--users makes no sense with ANONYMOUS/],
+  [{ mechanism: 'ANONYMOUS', users: undefined, moves: '5' }, /--moves makes no sense/],
   [{ serverPid: 'init' }, /--server-pid is a whole number/],
-] as [Partial<RunFlags>, RegExp][]) {
+] as [{ [F in keyof RunFlags]?: RunFlags[F] | undefined }, RegExp][]) {
   test(`${JSON.stringify(flags)} is refused in so many words`, async () => {
     await assert.rejects(plan(flags), message);
   });
