@@ -10,7 +10,7 @@ import {
   statfsSync,
   writeFileSync,
 } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { BenchResult } from '../src/bench/result.ts';
 import { eventually, type Host, type Lab, type Service } from '../test/lab/lab.ts';
@@ -23,18 +23,18 @@ const PROFILER = join(import.meta.dirname, 'profile-on-signal.ts');
 const TMPFS_MAGIC = 0x01021994;
 const LONG_MS = 1_800_000;
 
-/** Each on a processor of its own where there are two, as on machines of their own. */
-const PROCESSORS = cpus().length < 2 ? undefined : { server: 0, generator: 1 };
-
 export interface SignallingLab {
   readonly lab: Lab;
   readonly server: Host;
   readonly clients: Host;
   /** On a real disk. */
   readonly directory: string;
+  /** Which processor each has; undefined: the kernel places them. */
+  readonly processors: { readonly server: number; readonly generator: number } | undefined;
 }
 
-export async function buildSignallingLab(lab: Lab): Promise<SignallingLab> {
+/** `pin`: each on a processor of its own. */
+export async function buildSignallingLab(lab: Lab, pin: boolean): Promise<SignallingLab> {
   const server = await lab.host('server');
   const clients = await lab.host('clients');
   await lab.cable(server, 'eth0', clients, 'eth0');
@@ -42,7 +42,8 @@ export async function buildSignallingLab(lab: Lab): Promise<SignallingLab> {
   await clients.ip(`addr add ${CLIENTS_IPV4}/24 dev eth0`);
   await clients.ip(`route add local ${CLIENT_ADDRESSES} dev lo`);
   await server.ip(`route add ${CLIENT_ADDRESSES} via ${CLIENTS_IPV4}`);
-  return { lab, server, clients, directory: realDirectory(lab) };
+  const processors = pin ? { server: 0, generator: 1 } : undefined;
+  return { lab, server, clients, directory: realDirectory(lab), processors };
 }
 
 /** A broker's configuration and database, with pools and users. */
@@ -58,7 +59,7 @@ export interface Broker {
 
 /** `say` is told what takes its time. */
 export async function makeBroker(
-  { lab, server, directory }: SignallingLab,
+  { lab, server, directory, processors }: SignallingLab,
   users: number,
   say: (line: string) => void,
 ): Promise<Broker> {
@@ -81,7 +82,7 @@ export async function makeBroker(
     secret,
     sixway,
     serve: async (profile) => {
-      const [file, ...words] = pinned(PROCESSORS?.server, SIXWAY, ...command('serve'));
+      const [file, ...words] = pinned(processors?.server, SIXWAY, ...command('serve'));
       const service = server.start(
         file!,
         words,
@@ -100,9 +101,12 @@ export async function makeBroker(
 }
 
 /** The public C server, of which only the path to a binary is known here. */
-export async function startTsps({ server }: SignallingLab, binary: string): Promise<Service> {
+export async function startTsps(
+  { server, processors }: SignallingLab,
+  binary: string,
+): Promise<Service> {
   const [file, ...words] = pinned(
-    PROCESSORS?.server,
+    processors?.server,
     ...[binary, '-D', '-b', SERVER_IPV4, '-n', '2001:db8:abc::1/64', '-N'],
   );
   const service = server.start(file!, words);
@@ -114,12 +118,12 @@ export async function startTsps({ server }: SignallingLab, binary: string): Prom
 
 /** Runs `sixway bench run` among the clients, against what serves as process `pid`. */
 export async function runGenerator(
-  { clients }: SignallingLab,
+  { clients, processors }: SignallingLab,
   pid: number,
   args: readonly string[],
 ): Promise<BenchResult> {
   const [file, ...words] = pinned(
-    PROCESSORS?.generator,
+    processors?.generator,
     ...[SIXWAY, 'bench', 'run', SERVER_IPV4, '--json', '--server-pid', String(pid)],
     ...['--from', CLIENT_ADDRESSES, ...args],
   );

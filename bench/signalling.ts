@@ -41,6 +41,8 @@ const { values: flags } = parseArgs({
     tsps: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     profile: { type: 'string' },
+    /** Server and generator each on a processor of its own. */
+    pin: { type: 'boolean', default: false },
     /** Prints only. */
     'no-results': { type: 'boolean', default: false },
   },
@@ -58,7 +60,7 @@ interface Round {
 }
 
 await withLab(async (lab) => {
-  const place = await buildSignallingLab(lab);
+  const place = await buildSignallingLab(lab, flags.pin);
   const broker = await makeBroker(place, Number(flags.users), console.log);
   if (flags.tsps !== undefined) {
     const rounds = await inTurns(place, broker, flags.tsps);
