@@ -1,16 +1,27 @@
-// How many logins a minute the server bears on this machine: the real `sixway serve` and the real
-// `sixway bench run` in namespaces. `make bench-signalling` (root); writes bench/results/signalling.json.
+// What the server bears in logins on this machine: the real `sixway serve` and the real `sixway bench
+// run`, in network namespaces. `make bench-signalling` (root) writes bench/results/signalling.json.
+//
+//   --keepalives N   then the same server again, with N tunnels kept alive and half as many logins
+//   --tsps PATH      instead, in turns with a binary of the public C server cooldavid/tsps, ANONYMOUS
+//   --profile FILE   writes a CPU profile of the server; nothing goes into the results
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { parseArgs } from 'node:util';
-import { withLab } from '../test/lab/lab.ts';
+import { userName } from '../src/bench/plan.ts';
+import type { BenchResult } from '../src/bench/result.ts';
+import { printTable } from '../src/cli/output.ts';
+import { type Service, withLab } from '../test/lab/lab.ts';
 import {
+  type Broker,
   buildSignallingLab,
-  ownProcessors,
+  makeBroker,
+  residentMebibytes,
   runGenerator,
-  startBenchedServer,
+  type SignallingLab,
+  startTsps,
 } from './signalling-lab.ts';
 
 const RESULTS = join(import.meta.dirname, 'results', 'signalling.json');
@@ -19,46 +30,177 @@ const { values: flags } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     warmup: { type: 'string', default: '5' },
-    users: { type: 'string', default: '300000' },
+    users: { type: 'string', default: '400000' },
     mechanism: { type: 'string', default: 'DIGEST-MD5' },
     concurrency: { type: 'string' },
     rate: { type: 'string' },
+    ports: { type: 'string' },
     'prefix-length': { type: 'string' },
-    /** Also leave server and namespaces running until the end of this many seconds. */
-    'dry-run': { type: 'boolean', default: false },
+    keepalives: { type: 'string' },
+    'keepalive-seconds': { type: 'string', default: '120' },
+    tsps: { type: 'string' },
+    rounds: { type: 'string', default: '3' },
+    profile: { type: 'string' },
+    /** Server and generator each on a processor of its own. */
+    pin: { type: 'boolean', default: false },
+    /** Prints only. */
+    'no-results': { type: 'boolean', default: false },
   },
 });
 
-const passedOn = (['concurrency', 'rate', 'prefix-length'] as const).flatMap((name) =>
-  flags[name] === undefined ? [] : [`--${name}`, flags[name]],
-);
+interface Keepalives extends BenchResult {
+  readonly tunnels: number;
+  /** What the server's store says of them when all is over. */
+  readonly attachedInStore: number;
+}
+
+interface Round {
+  readonly server: 'sixway' | 'tsps';
+  readonly result: BenchResult;
+}
 
 await withLab(async (lab) => {
-  const place = await buildSignallingLab(lab);
-  const { server: serverCpu, generator } = ownProcessors();
-  const anonymous = flags.mechanism === 'ANONYMOUS';
-  const users = Number(flags.users);
-  const server = await startBenchedServer(place, users, {
-    ...(serverCpu !== undefined && { cpu: serverCpu }),
-    log: console.log,
-  });
-  console.log(`The server is process ${server.service.pid} in namespace ${place.server.namespace}`);
-  const result = await runGenerator(
-    place,
-    [
-      ...['--mechanism', flags.mechanism, '--server-pid', String(server.service.pid)],
-      ...(anonymous ? [] : ['--users', flags.users, '--secret', server.secret]),
-      ...['--warmup', flags.warmup, '--duration', flags.seconds],
-      ...passedOn,
-    ],
-    { ...(generator !== undefined && { cpu: generator }) },
+  const place = await buildSignallingLab(lab, flags.pin);
+  const broker = await makeBroker(place, Number(flags.users), console.log);
+  if (flags.tsps !== undefined) {
+    const rounds = await inTurns(place, broker, flags.tsps);
+    report({ tsps: { rounds, ...stamp() } });
+    return;
+  }
+  const service = await broker.serve(flags.profile);
+  console.log(`The server is process ${service.pid}, in namespace ${place.server.namespace}`);
+  if (flags.profile !== undefined) process.kill(service.pid, 'SIGUSR2');
+  const most = await measure(place, broker, service, [
+    ...['--duration', flags.seconds, '--warmup', flags.warmup],
+    ...given('concurrency', 'rate'),
+  ]);
+  if (flags.profile !== undefined) {
+    process.kill(service.pid, 'SIGUSR2');
+    await service.says(/The profile is in/, 60_000);
+  }
+  const { now, most: peak } = residentMebibytes(service.pid);
+  show([['logins', most]]);
+  console.log(`The server has ${now} MiB in memory, ${peak} at most`);
+  const kept =
+    flags.keepalives === undefined
+      ? undefined
+      : await keepAlive(place, broker, service, Number(flags.keepalives), most.loginsPerSecond / 2);
+  await service.stop();
+  if (flags.profile !== undefined) console.log(`The profile is in ${flags.profile}`);
+  else {
+    const residentMebibytes = { after: now, most: peak };
+    report({ ...most, residentMebibytes, ...stamp(), ...(kept && { keepalives: kept }) });
+  }
+});
+
+/** Logins by the chosen mechanism. */
+function measure(
+  place: SignallingLab,
+  { secret }: Broker,
+  { pid }: Service,
+  args: readonly string[],
+): Promise<BenchResult> {
+  const { mechanism, users } = flags;
+  return runGenerator(place, pid, [
+    ...['--mechanism', mechanism, ...given('prefix-length', 'ports')],
+    ...(mechanism === 'ANONYMOUS' ? [] : ['--users', users, '--secret', secret]),
+    ...args,
+  ]);
+}
+
+async function keepAlive(
+  place: SignallingLab,
+  broker: Broker,
+  service: Service,
+  tunnels: number,
+  rate: number,
+): Promise<Keepalives> {
+  const seconds = flags['keepalive-seconds'];
+  console.log(
+    `Holding ${tunnels} tunnels for ${seconds} s, with ${Math.round(rate)} logins a second`,
   );
-  console.log(result);
-  const report = {
-    ...result,
+  const result = await measure(place, broker, service, [
+    ...['--hold', String(tunnels), '--rate', rate.toFixed(1), '--duration', seconds],
+  ]);
+  const attachedInStore = attachedUpTo(broker, userName('bench-', tunnels - 1));
+  show([['with keepalives', result]]);
+  console.log(
+    `Tunnels held ${result.tunnelsHeld}, lost ${result.tunnelsLost}, attached in the store ` +
+      `${attachedInStore}; keepalives sent ${result.keepalivesSent}, answered ${result.keepalivesAnswered}`,
+  );
+  return { ...result, tunnels, attachedInStore };
+}
+
+/** Of the users up to that name. */
+function attachedUpTo({ database }: Broker, name: string): number {
+  const db = new DatabaseSync(database, { readOnly: true });
+  const row = db
+    .prepare(
+      `select count(*) as count from users join tunnels on tunnels.user_id = users.id
+        join attachments on attachments.tunnel_id = tunnels.id where users.name <= ?`,
+    )
+    .get(name);
+  db.close();
+  return Number(row?.count);
+}
+
+/**
+ * A B A B, each from an empty state. tsps finds its sessions by address times port: with few ports it
+ * would look through long lists, which is not what is to be compared, so both have many. It also loses a
+ * message now and then, and with few clients at once the rate would be that of their repetitions.
+ */
+async function inTurns(place: SignallingLab, broker: Broker, binary: string): Promise<Round[]> {
+  const rounds: Round[] = [];
+  const args = [
+    ...['--duration', flags.seconds, '--warmup', flags.warmup],
+    ...['--concurrency', flags.concurrency ?? '1024', '--ports', flags.ports ?? '512'],
+  ];
+  for (let round = 1; round <= Number(flags.rounds); round++) {
+    broker.restore();
+    const sixway = await broker.serve();
+    rounds.push({ server: 'sixway', result: await measure(place, broker, sixway, args) });
+    await sixway.stop();
+    await broker.sixway('uninstall', '--yes');
+    const tsps = await startTsps(place, binary);
+    const anonymous = ['--mechanism', 'ANONYMOUS', ...args];
+    rounds.push({ server: 'tsps', result: await runGenerator(place, tsps.pid, anonymous) });
+    await tsps.stop('SIGKILL');
+    show(rounds.slice(-2).map(({ server, result }) => [`${server}, round ${round}`, result]));
+  }
+  return rounds;
+}
+
+function show(rows: readonly (readonly [string, BenchResult])[]): void {
+  printTable(
+    [
+      ...['what', 'by', 'logins/s', 'p50 ms', 'p99 ms', 'max ms', 'failed', 'repeated'],
+      ...['server CPU s/1000', 'generator'],
+    ],
+    rows.map(([what, result]) => [
+      ...[what, result.mechanism, result.loginsPerSecond],
+      ...[result.p50Ms, result.p99Ms, result.maxMs, result.failures, result.repetitions],
+      ...[result.serverCpuSecondsPer1000, result.generatorCpuSecondsPer1000],
+    ]),
+  );
+}
+
+function given(
+  ...names: readonly ('concurrency' | 'rate' | 'ports' | 'prefix-length')[]
+): string[] {
+  return names.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}`, flags[name]]));
+}
+
+function stamp() {
+  return {
     machine: { cpu: cpus()[0]?.model, cpus: cpus().length, node: process.version },
     measuredAt: new Date().toISOString(),
   };
+}
+
+/** What was not measured this time stays as it was. */
+function report(measured: Record<string, unknown>): void {
+  if (flags['no-results']) return;
+  const before = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : {};
   mkdirSync(join(RESULTS, '..'), { recursive: true });
-  if (!flags['dry-run']) writeFileSync(RESULTS, `${JSON.stringify(report, null, 2)}\n`);
-});
+  writeFileSync(RESULTS, `${JSON.stringify({ ...before, ...measured }, null, 2)}\n`);
+}

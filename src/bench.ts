@@ -1,7 +1,7 @@
 // The load generator's door: starts its thread, says how it is going, and answers how it went. What is
 // played is in bench/plan.ts, who plays it in bench/clients.ts. Draws nothing.
 
-import { availableParallelism } from 'node:os';
+import { cpus } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { BenchPlan } from './bench/plan.ts';
 import { type BenchResult, resultOf, type WorkerMessage } from './bench/result.ts';
@@ -34,7 +34,7 @@ export function startBench(plan: BenchPlan): Bench {
   const result = new Promise<BenchResult>((resolve, reject) => {
     worker.on('message', (message: WorkerMessage) => {
       if (message.type === 'ended') {
-        resolve(resultOf(plan, tally, message.ended, availableParallelism()));
+        resolve(resultOf(plan, tally, message.ended, cpus().length));
       } else if (message.expected) reject(new BenchFailed(message.text, message.code));
       else reject(new Error(message.text));
     });

@@ -64,7 +64,7 @@ export class Clients {
     this.#alarms = new Alarms(nowMs);
     // The first ones are the residents.
     this.#nextPerson = plan.hold;
-    this.#nextPlace = plan.mechanism === 'ANONYMOUS' ? plan.hold : plan.users;
+    this.#nextPlace = plan.users;
   }
 
   /** Logins that have begun and not ended. */
@@ -74,8 +74,7 @@ export class Clients {
 
   /** The resident of that number logs in; true unless its endpoint is taken. */
   beginResident(index: number, nowMs: number): boolean {
-    const user = this.#plan.mechanism === 'ANONYMOUS' ? undefined : index;
-    return this.#begin('resident', { user, place: index }, nowMs, false, nowMs);
+    return this.#begin('resident', this.#personAt(index), nowMs, false, nowMs);
   }
 
   /** Somebody logs in; false: nobody is free to. */
@@ -168,7 +167,7 @@ export class Clients {
     this.#finish(client);
     if (measured) {
       this.#tally.count('succeeded');
-      this.#tally.latency.record(nowMs - client.dueMs);
+      this.#tally.record(nowMs - client.dueMs);
     }
     if (role === 'resident') {
       client.inside = tunnel.clientIpv6;
@@ -240,10 +239,16 @@ export class Clients {
   /** The next in order; after the last one the first visitor again. */
   #newcomer(): Person {
     const { mechanism, users, hold } = this.#plan;
-    const index = this.#nextPerson++;
-    if (mechanism === 'ANONYMOUS') return { user: undefined, place: index };
-    if (this.#nextPerson >= users) this.#nextPerson = hold;
-    return { user: index, place: index };
+    const person = this.#personAt(this.#nextPerson++);
+    if (mechanism !== 'ANONYMOUS' && this.#nextPerson >= users) this.#nextPerson = hold;
+    return person;
+  }
+
+  /** Strangers come from the other end, so that they never want a place where a user has a tunnel. */
+  #personAt(index: number): Person {
+    if (this.#plan.mechanism !== 'ANONYMOUS') return { user: index, place: index };
+    const { count } = this.#endpoints;
+    return { user: undefined, place: count - 1 - (index % count) };
   }
 
   #elsewhere({ user }: Person): Person {

@@ -67,7 +67,11 @@ export function resultOf(
   processors: number,
 ): BenchResult {
   const { seconds, completed, generatorCpuSeconds, serverCpuSeconds } = ended;
-  const percentile = (share: number) => rounded(tally.latency.percentileMs(share), 2);
+  const longestMs = tally.get('longestMs');
+  const percentile = (share: number) => {
+    const ms = tally.latency.percentileMs(share);
+    return rounded(ms && Math.min(ms, longestMs), 2);
+  };
   const per1000 = (cpuSeconds: number | undefined) =>
     cpuSeconds === undefined || completed === 0
       ? undefined
@@ -82,7 +86,7 @@ export function resultOf(
     p90Ms: percentile(0.9),
     p99Ms: percentile(0.99),
     p999Ms: percentile(0.999),
-    maxMs: percentile(1),
+    maxMs: tally.latency.count === 0 ? undefined : rounded(longestMs, 2),
     failures: tally.get('failed'),
     failuresByStatus: Object.fromEntries(ended.failures.map(([cause, count]) => [cause, count])),
     unfinished: ended.unfinished,

@@ -3,7 +3,6 @@
 // since a socket of Node's has one address and costs a turn of the event loop for each datagram: a
 // generator made of those would measure itself. Knows nothing of what is in the datagrams. Linux only.
 
-import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorMessage } from 'node:util';
 import koffi from 'koffi';
@@ -16,6 +15,8 @@ const BATCH = 64;
 /** Datagrams that wait to be sent. */
 const OUTBOX = 256;
 const DATAGRAM_OCTETS = 2048;
+/** Below those that the system gives to others. */
+const FIRST_PORT = 10_240;
 const BUFFER_OCTETS = 8 << 20;
 const LEAST_BUFFER_OCTETS = 1 << 18;
 
@@ -63,7 +64,10 @@ export class Sockets {
   #queued = 0;
   #unsent = 0;
 
-  /** `ports` sockets on ports that the system chooses; throws {@link SocketFailure}. */
+  /**
+   * `ports` sockets, on the same ports each time unless somebody has them: who logs in again in another
+   * run should come from where the tunnel is. Throws {@link SocketFailure}.
+   */
   constructor(ports: number, server: Ipv4Endpoint) {
     this.#system = bindSystem();
     this.#memory = new Memory(this.#system, 2 << 20);
@@ -130,8 +134,7 @@ export class Sockets {
   }
 
   close(): void {
-    for (const fd of this.#fds) closeSync(fd);
-    closeSync(this.#epoll);
+    for (const fd of [...this.#fds, this.#epoll]) this.#system.close(fd);
     this.#memory.free();
   }
 
@@ -201,16 +204,21 @@ export class Sockets {
     ] as const) {
       if (this.#setOption(fd, 1, forced, octets) < 0) this.#setOption(fd, 1, plain, octets);
     }
-    const any = this.#memory.scratch(ADDRESS);
-    writeAddress(this.#memory, any, { address: 0, port: 0 });
-    const anyAddress = this.#memory.addressOf(any);
-    this.#checked(this.#system.bind(fd, anyAddress, ADDRESS), 'Binding a socket');
+    if (this.#bind(fd, FIRST_PORT + index) < 0)
+      this.#checked(this.#bind(fd, 0), 'Binding a socket');
     const event = this.#memory.scratch(EVENT);
     this.#memory.view.setUint32(event, 1, true);
     this.#memory.view.setUint32(event + AT_EVENT_DATA, index, true);
     const [add, eventAddress] = [1, this.#memory.addressOf(event)];
     this.#checked(this.#system.epollControl(this.#epoll, add, fd, eventAddress), 'Watching');
     return fd;
+  }
+
+  /** Port 0: one that the system chooses. */
+  #bind(fd: number, port: number): number {
+    const at = this.#memory.scratch(ADDRESS);
+    writeAddress(this.#memory, at, { address: 0, port });
+    return this.#system.bind(fd, this.#memory.addressOf(at), ADDRESS);
   }
 
   #setOption(fd: number, level: number, option: number, value: number): number {
@@ -353,6 +361,7 @@ function bindSystem() {
   return {
     socket: f('int socket(int domain, int type, int protocol)'),
     setsockopt: f('int setsockopt(int fd, int level, int name, uintptr_t value, uint32_t length)'),
+    close: f('int close(int fd)'),
     bind: f('int bind(int fd, uintptr_t address, uint32_t length)'),
     recvmmsg: f(
       'int recvmmsg(int fd, uintptr_t headers, uint32_t count, int flags, uintptr_t timeout)',

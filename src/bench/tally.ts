@@ -13,6 +13,8 @@ const COUNTERS = [
   'begun',
   'succeeded',
   'failed',
+  /** The longest of {@link Tally.latency}, exactly. */
+  'longestMs',
   /** Messages that a client repeated because no answer came, of what is measured. */
   'repetitions',
   /** Tunnels deleted by their client. */
@@ -60,6 +62,12 @@ export class Tally {
 
   get(what: Counter): number {
     return this.#counts[INDEX[what]]!;
+  }
+
+  /** A login came to a tunnel. */
+  record(ms: number): void {
+    this.latency.record(ms);
+    this.#counts[INDEX.longestMs] = Math.max(this.get('longestMs'), ms);
   }
 
   get phase(): Phase {

@@ -14,8 +14,8 @@ import { Tally } from './tally.ts';
 const LONGEST_WAIT_MS = 16;
 /** How long logins that were under way at the end may still take. */
 const FINISH_MS = 10_000;
-/** Turns of the loop between two looks at whether sockets or pace are to be served first. */
-const RECEIVES = 8;
+/** A flood of answers must not keep from alarms and from beginning what is due. */
+const LONGEST_TURN_MS = 8;
 
 class Run {
   readonly #plan: BenchPlan;
@@ -136,11 +136,13 @@ class Run {
   #turn(waitMs: number): void {
     this.#sockets.flush();
     let timeoutMs = Math.max(0, Math.floor(waitMs));
-    for (let receives = 0; receives < RECEIVES; receives++) {
+    let endMs: number | undefined;
+    for (;;) {
       const count = this.#sockets.receive(timeoutMs, this.#receive);
       this.#nowMs = performance.now();
       this.#sockets.flush();
-      if (count === 0) break;
+      endMs ??= this.#nowMs + LONGEST_TURN_MS;
+      if (count === 0 || this.#nowMs >= endMs) break;
       timeoutMs = 0;
     }
     this.#clients.expire(this.#nowMs);

@@ -42,11 +42,11 @@ const SENTENCES: Readonly<Partial<Record<OutcomeName, string>>> = {
     'Something that is neither a tunnelled packet nor TSP came: look for another program that sends ' +
     'to the broker’s port.',
   in_truncated:
-    'A packet was shorter than its headers say: the path or the client’s device damages packets, so ' +
+    'A packet was shorter than its headers say, or in parts that do not fit together: the path or the client’s device damages packets, so ' +
     'try another encapsulation or a lower MTU.',
   in_fragment:
-    'The outer packet came in fragments, which are not put together: lower the MTU of the client’s ' +
-    'tunnel device.',
+    'A part of an outer packet came; it is used if the other parts come within two seconds. A lower ' +
+    'MTU of the client’s tunnel device makes it one packet, which loses less.',
   in_aggregated:
     'Datagrams arrived glued together: switch off UDP GRO forwarding on the server’s uplink ' +
     '(ethtool -K UPLINK rx-udp-gro-forwarding off).',

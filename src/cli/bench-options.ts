@@ -78,6 +78,7 @@ export async function planOf(target: string, flags: RunFlags): Promise<BenchPlan
   );
   const people = await peopleOf(mechanism, hold, flags);
   const [renewals, moves] = [share('--renewals', flags.renewals), share('--moves', flags.moves)];
+  if (moves > 0 && mechanism === 'ANONYMOUS') fail('--moves makes no sense with ANONYMOUS');
   if (renewals + moves > 1) fail('--renewals and --moves together are at most 100');
   const plan = {
     serverName: hostOf(target),

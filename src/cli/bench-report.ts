@@ -108,7 +108,8 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
   const { p50Ms, p90Ms, p99Ms, p999Ms, maxMs } = result;
   rows.push([
     'logins',
-    `${result.loginsPerSecond} a second: ${result.logins} by ${result.mechanism} in ${result.seconds} s`,
+    `${grouped(result.loginsPerSecond)} a second: ${grouped(result.logins)} by ${result.mechanism} ` +
+      `in ${result.seconds} s`,
   ]);
   if (p50Ms !== undefined && p90Ms !== undefined && p99Ms !== undefined) {
     rows.push([
@@ -117,26 +118,36 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
         `p99.9 ${milliseconds(p999Ms ?? 0)}, longest ${milliseconds(maxMs ?? 0)}`,
     ]);
   }
-  rows.push(['failed', result.failures === 0 ? 'none' : String(result.failures)]);
+  rows.push(['failed', result.failures === 0 ? 'none' : grouped(result.failures)]);
   for (const [cause, count] of Object.entries(result.failuresByStatus)) {
-    rows.push(['', `${count} × ${explainCause(cause)}`]);
+    rows.push(['', `${grouped(count)} × ${explainCause(cause)}`]);
   }
   if (result.unfinished > 0) rows.push(['unfinished', `${result.unfinished} when all was over`]);
   if (result.crowdedOut > 0) {
     rows.push([
       'held up',
-      `${result.crowdedOut} logins found no free user or endpoint: more --users or --ports are needed`,
+      `${grouped(result.crowdedOut)} logins found no free user or endpoint: more --users or --ports are needed`,
     ]);
   }
-  rows.push(['repetitions', `${result.repetitions} messages sent again for want of an answer`]);
-  if (result.left > 0) rows.push(['left', `${result.left} tunnels deleted by their users`]);
+  rows.push([
+    'repetitions',
+    `${grouped(result.repetitions)} messages sent again for want of an answer`,
+  ]);
+  if (result.left > 0)
+    rows.push(['left', `${grouped(result.left)} tunnels deleted by their users`]);
   if (plan.hold > 0) {
     const { tunnelsHeld, tunnelsLost, keepalivesSent, keepalivesAnswered } = result;
-    rows.push(['held', `${tunnelsHeld} tunnels, of which ${tunnelsLost} were lost`]);
-    rows.push(['keepalives', `${keepalivesSent} sent, ${keepalivesAnswered} answered`]);
+    rows.push(['held', `${grouped(tunnelsHeld)} tunnels, ${grouped(tunnelsLost)} of them lost`]);
+    rows.push([
+      'keepalives',
+      `${grouped(keepalivesSent)} sent, ${grouped(keepalivesAnswered)} answered`,
+    ]);
   }
   if (result.unsent > 0) {
-    rows.push(['not sent', `${result.unsent} datagrams that this machine had no room for`]);
+    rows.push([
+      'not sent',
+      `${grouped(result.unsent)} datagrams that this machine had no room for`,
+    ]);
   }
   if (result.serverCpuSecondsPer1000 !== undefined) {
     rows.push([
@@ -154,6 +165,11 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
   }
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;
   return rows.map(([name, text]) => `${(name === '' ? '' : `${name}:`).padEnd(width)}${text}`);
+}
+
+/** 252000 → `252,000`; fractions only where they are all there is. */
+function grouped(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: value < 100 ? 1 : 0 });
 }
 
 /** As many digits as matter. */

@@ -119,7 +119,7 @@ export function answerServerFirst(
   const iterations = Number(count);
   if (!fullNonce.startsWith(cnonce) || fullNonce.length === cnonce.length) return undefined;
   if (iterations < SCRAM_ITERATIONS || iterations > MOST_ITERATIONS) return undefined;
-  const keys = scramKeys(login.password, Buffer.from(saltText, 'base64'), iterations);
+  const keys = clientKeys(login.password, saltText, iterations);
   const withoutProof = `c=${Buffer.from('n,,').toString('base64')},r=${fullNonce}`;
   const bare = writeScramFirst(login.username, cnonce).slice(3);
   const message = `${bare},${text},${withoutProof}`;
@@ -128,6 +128,18 @@ export function answerServerFirst(
     final: `${withoutProof},p=${proof}`,
     proof: `v=${hmac(keys.serverKey, message).toString('base64')}`,
   };
+}
+
+let derived: { from: string; keys: ReturnType<typeof scramKeys> } | undefined;
+
+/** The last ones are kept, as RFC 5802 §3 suggests: a client comes back to the same salt. */
+function clientKeys(password: string, saltText: string, iterations: number) {
+  const from = `${iterations} ${saltText} ${password}`;
+  if (derived?.from !== from) {
+    const salt = Buffer.from(saltText, 'base64');
+    derived = { from, keys: scramKeys(password, salt, iterations) };
+  }
+  return derived.keys;
 }
 
 /** What a server keeps of a password. */

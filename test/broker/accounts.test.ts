@@ -73,6 +73,38 @@ describe('accounts', () => {
     }
   });
 
+  it('gives many users one secret, sealed for each, and takes them away again', async () => {
+    const names = { count: 2100, at: (index: number) => `bench-${index}` };
+    const seen: number[] = [];
+    for (const secret of ['first', 'second']) {
+      const put = await accounts.putMany(names, secret, undefined, (done) => seen.push(done));
+      assert.equal(put.ok, true);
+    }
+    assert.deepEqual(seen, [1000, 2000, 2100, 1000, 2000, 2100]);
+    await accounts.add('bench-7', 'second');
+    const kept = { ha1s: await ha1s('bench-7'), other: await ha1s('bench-8') };
+    assert.notDeepEqual(kept.ha1s, kept.other);
+    const { salt, iterations, storedKey } = (await accounts.credential('bench-7'))!.scram!;
+    const derived = deriveScram('second', salt, iterations);
+    assert.deepEqual(Buffer.from(storedKey), Buffer.from(derived.storedKey));
+
+    await accounts.add('bench-press', 'secret');
+    assert.equal(await accounts.removeNumbered('bench-', () => {}), 2100);
+    assert.equal(await accounts.removeNumbered('bench-', () => {}), 0);
+    assert.deepEqual(
+      (await accounts.list('', 9)).map(({ name }) => name),
+      ['bench-press'],
+    );
+  });
+
+  it('refuses many users’ names and secrets as it does one’s', async () => {
+    const one = (name: string) => ({ count: 1, at: () => name });
+    const put = (name: string, secret: string) =>
+      refusal(accounts.putMany(one(name), secret, undefined, () => {}));
+    assert.equal(await put('a:b', 'secret'), 'name-invalid');
+    assert.equal(await put('ada', ''), 'secret-invalid');
+  });
+
   it('makes a secret when none is given, another one each time', async () => {
     const first = await accounts.add('ada');
     const second = await accounts.add('bob');

@@ -18,7 +18,7 @@ import {
 import { readDatagram, writeDatagram } from '../../src/tsp/framing.ts';
 import type { Mechanism } from '../../src/tsp/messages.ts';
 import { ha1Forms, readBase64, writeBase64 } from '../../src/tsp/sasl.ts';
-import { ACCEPT, CAPABILITY, crlf, framed, INFO_BEHIND_NAT, SUCCESS } from './examples.ts';
+import { ACCEPT, CAPABILITY, crlf, DELETE, framed, INFO_BEHIND_NAT, SUCCESS } from './examples.ts';
 
 const ALICE = { username: 'alice', password: 's3cret' };
 const SETTINGS: ClientSettings = {
@@ -457,6 +457,41 @@ test('without an order to keep alive the client is silent', () => {
   talk.hears('');
   assert.equal(talk.commands[0]?.type, 'tunnel-up');
   assert.equal(talk.client.deadline(), undefined);
+});
+
+test('a client that leaves deletes its tunnel, repeats that, and says nothing more', () => {
+  const talk = accepting();
+  assert.deepEqual(talk.does({ type: 'leave' }), [], 'there is no tunnel yet');
+  talk.hears('');
+  assert.equal(talk.commands[0]?.type, 'tunnel-up');
+  talk.does({ type: 'leave' });
+  assert.equal(talk.said, DELETE);
+  const { sequence } = talk;
+  assert.equal(talk.waits(), DELETE);
+  assert.equal(talk.sequence, sequence);
+  talk.hears(framed(SUCCESS));
+  assert.deepEqual(talk.end, { reason: 'stopped' });
+  assert.equal(talk.client.deadline(), undefined);
+  assert.deepEqual(talk.does({ type: 'leave' }), []);
+});
+
+test('a client that may not or cannot leave says why', () => {
+  const refused = accepting();
+  refused.hears('');
+  refused.does({ type: 'leave' });
+  refused.hears(framed('310 Server side error\r\n'));
+  assert.deepEqual(refused.end, {
+    reason: 'refused',
+    during: 'delete',
+    status: 310,
+    text: 'Server side error',
+  });
+
+  const alone = accepting();
+  alone.hears('');
+  alone.does({ type: 'leave' });
+  while (!alone.end) alone.waits();
+  assert.deepEqual(alone.end, { reason: 'no-answer', during: 'delete', answered: true });
 });
 
 test('a client that is stopped says nothing more', () => {
