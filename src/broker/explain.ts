@@ -45,8 +45,8 @@ const SENTENCES: Readonly<Partial<Record<OutcomeName, string>>> = {
     'A packet was shorter than its headers say, or in parts that do not fit together: the path or the client’s device damages packets, so ' +
     'try another encapsulation or a lower MTU.',
   in_fragment:
-    'A part of an outer packet came; it is used if the other parts come within two seconds. A lower ' +
-    'MTU of the client’s tunnel device makes it one packet, which loses less.',
+    'An outer packet came in parts, which are put together if all come within two seconds: a lower ' +
+    'MTU of the client’s tunnel device keeps it in one.',
   in_aggregated:
     'Datagrams arrived glued together: switch off UDP GRO forwarding on the server’s uplink ' +
     '(ethtool -K UPLINK rx-udp-gro-forwarding off).',
