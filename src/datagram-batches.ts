@@ -23,6 +23,13 @@ const BATCHES_AT_ONCE = 4;
 const HEADER = 64;
 const [AT_NAME, AT_NAME_LENGTH, AT_IOV, AT_IOV_COUNT, AT_LENGTH] = [0, 8, 16, 24, 56] as const;
 const IOV = 16;
+const [AT_CONTROL, AT_CONTROL_LENGTH] = [32, 40] as const;
+/** struct cmsghdr with a timespec behind it: seconds and nanoseconds, 64 bits each. */
+const CONTROL = 32;
+const [AT_SECONDS, AT_NANOSECONDS] = [16, 24] as const;
+const [SOCKET_LEVEL, RECEIVE_BUFFER, RECEIVE_BUFFER_FORCED, TIMESTAMPS] = [1, 8, 33, 35] as const;
+/** Some thousand datagrams: less than a second's work. */
+const BUFFER_OCTETS = 8 << 20;
 /** Room for struct sockaddr_in6, 28 octets; sockaddr_in has 16. */
 const NAME = 32;
 const [FAMILY_IPV4, FAMILY_IPV6] = [2, 10] as const;
@@ -50,16 +57,25 @@ export class DatagramBatches {
   ) {
     this.#fd = fd;
     this.#refused = refused;
-    this.#in = new Area(family, BATCH);
-    this.#out = new Area(family, OUTBOX);
-    this.#spare = new Area(family, OUTBOX);
+    this.#setOption(TIMESTAMPS, 1);
+    // The forced kind needs CAP_NET_ADMIN, the other is cut down to the system's limit.
+    if (this.#setOption(RECEIVE_BUFFER_FORCED, BUFFER_OCTETS) < 0)
+      this.#setOption(RECEIVE_BUFFER, BUFFER_OCTETS);
+    this.#in = new Area(family, BATCH, true);
+    this.#out = new Area(family, OUTBOX, false);
+    this.#spare = new Area(family, OUTBOX, false);
   }
 
-  /** Reads what has come, a few batches at most; answers how many there were. */
-  receive(receiver: Receiver): number {
+  /**
+   * Reads what has come, a few batches at most. `waitedMs`: how long the first of them lay there before
+   * it was read.
+   */
+  receive(receiver: Receiver): { readonly count: number; readonly waitedMs: number } {
     let sum = 0;
+    let waitedMs = 0;
     for (let batch = 0; batch < BATCHES_AT_ONCE; batch++) {
       const count = this.#system.recvmmsg(this.#fd, this.#in.headers, BATCH, DONT_WAIT, null);
+      if (sum === 0 && count > 0) waitedMs = Math.max(0, Date.now() - this.#in.arrivalMs(0));
       for (let i = 0; i < count; i++) {
         const from = this.#in.peerOf(i);
         const bytes = this.#in.received(i);
@@ -69,7 +85,13 @@ export class DatagramBatches {
       sum += Math.max(0, count);
       if (count < BATCH) break;
     }
-    return sum;
+    return { count: sum, waitedMs };
+  }
+
+  #setOption(option: number, value: number): number {
+    const octets = Buffer.alloc(4);
+    octets.writeInt32LE(value);
+    return this.#system.setsockopt(this.#fd, SOCKET_LEVEL, option, octets, octets.length);
   }
 
   /** Leaves with the next {@link flush}, or before when there are many. */
@@ -133,31 +155,39 @@ class Area {
   readonly #iovs: Buffer;
   readonly #names: Buffer;
   readonly #payloads: Buffer;
+  readonly #controls: Buffer;
   readonly #family: 'IPv4' | 'IPv6';
   readonly #nameLength: number;
 
-  constructor(family: 'IPv4' | 'IPv6', count: number) {
+  /** Whether the system `reads` datagrams into it, or sends them out of it. */
+  constructor(family: 'IPv4' | 'IPv6', count: number, reads: boolean) {
     this.headers = Buffer.alloc(count * HEADER);
     this.#iovs = Buffer.alloc(count * IOV);
     this.#names = Buffer.alloc(count * NAME);
     this.#payloads = Buffer.alloc(count * DATAGRAM_OCTETS);
+    this.#controls = Buffer.alloc(count * CONTROL);
     this.#family = family;
     this.#nameLength = family === 'IPv4' ? 16 : 28;
-    const [names, iovs, payloads] = [this.#names, this.#iovs, this.#payloads].map(addressOf);
+    const buffers = [this.#names, this.#iovs, this.#payloads, this.#controls];
+    const [names, iovs, payloads, controls] = buffers.map(addressOf);
     for (let i = 0; i < count; i++) {
       const header = i * HEADER;
       this.headers.writeBigUInt64LE(names! + BigInt(i * NAME), header + AT_NAME);
       this.headers.writeBigUInt64LE(iovs! + BigInt(i * IOV), header + AT_IOV);
       this.headers.writeBigUInt64LE(1n, header + AT_IOV_COUNT);
+      this.headers.writeUInt32LE(this.#nameLength, header + AT_NAME_LENGTH);
+      if (reads)
+        this.headers.writeBigUInt64LE(controls! + BigInt(i * CONTROL), header + AT_CONTROL);
       this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * DATAGRAM_OCTETS), i * IOV);
       this.#names.writeUInt16LE(family === 'IPv4' ? FAMILY_IPV4 : FAMILY_IPV6, i * NAME);
-      this.prepare(i);
+      if (reads) this.prepare(i);
     }
   }
 
   /** As it has to be before reading, which changes it. */
   prepare(index: number): void {
     this.headers.writeUInt32LE(this.#nameLength, index * HEADER + AT_NAME_LENGTH);
+    this.headers.writeUInt32LE(CONTROL, index * HEADER + AT_CONTROL_LENGTH);
     this.#iovs.writeUInt32LE(DATAGRAM_OCTETS, index * IOV + 8);
   }
 
@@ -181,6 +211,13 @@ class Area {
     const high = this.#names.readBigUInt64BE(name + 8);
     const address: IpAddress = (high << 64n) | this.#names.readBigUInt64BE(name + 16);
     return high >> 54n === 0x3fan ? undefined : { address, port };
+  }
+
+  /** Unix milliseconds. */
+  arrivalMs(index: number): number {
+    const control = index * CONTROL;
+    const seconds = Number(this.#controls.readBigInt64LE(control + AT_SECONDS));
+    return seconds * 1000 + Number(this.#controls.readBigInt64LE(control + AT_NANOSECONDS)) / 1e6;
   }
 
   received(index: number): Uint8Array {
@@ -216,6 +253,9 @@ function load() {
   return {
     recvmmsg: libc.func(
       'int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)',
+    ),
+    setsockopt: libc.func(
+      'int setsockopt(int fd, int level, int option, void *value, uint32_t length)',
     ),
     sendmmsg,
     sendmmsgAside: promisify(sendmmsg.async) as (

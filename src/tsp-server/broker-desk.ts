@@ -24,6 +24,8 @@ import type { SaltResult } from '../tsp/connection.ts';
 import { type FailureStatus, STATUS, type TunnelInfo } from '../tsp/messages.ts';
 import type { ScramFirst } from '../tsp/scram.ts';
 import type { SessionCommand, SessionResult, SessionUser } from '../tsp/server-session.ts';
+import { sessionNowMs } from './clock.ts';
+import type { Load } from './load.ts';
 
 export interface BrokerDeskOptions {
   /** Told to clients as the tunnel server's end. */
@@ -33,6 +35,7 @@ export interface BrokerDeskOptions {
   /** Told to clients as their recursive DNS server. */
   readonly resolver: Ipv6Address;
   readonly broker: Broker;
+  readonly load: Load;
   readonly metrics: Metrics;
   readonly log: Logger;
 }
@@ -73,11 +76,13 @@ export class BrokerDesk {
 
   /** Never rejects: whatever fails becomes a status for the client. */
   async ask(command: Question): Promise<SessionResult> {
-    const { metrics, log } = this.#options;
+    const { load, metrics, log } = this.#options;
+    const ticket = load.begin(sessionNowMs());
     const result = await this.#ask(command).catch((error: unknown): SessionResult => {
       log.error({ err: error, command: command.type }, 'the broker failed');
       return { type: 'refused', status: STATUS.serverError };
     });
+    load.end(ticket);
     if (command.type !== 'look-up-credential') {
       const outcome = result.type === 'refused' ? String(result.status) : 'ok';
       metrics.tunnelRequest(command.type, outcome);
