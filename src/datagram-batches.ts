@@ -14,7 +14,7 @@ const BATCH = 64;
 /** How many wait to be sent while a thread is sending. */
 const OUTBOX = 256;
 /** So few are sent at once: to wake a thread takes as long. */
-const FEW = 8;
+const FEW = 4;
 const DATAGRAM_OCTETS = 8192;
 /** So that the event loop has its turn in a flood. */
 const BATCHES_AT_ONCE = 4;
