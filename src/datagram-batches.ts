@@ -49,7 +49,7 @@ export class DatagramBatches {
 
   /**
    * `fd`: a UDP socket that is open until this is closed. `refused` gets what the system would not
-   * take at once.
+   * take at once, and what is longer than what is usual here.
    */
   constructor(
     fd: number,
@@ -96,8 +96,12 @@ export class DatagramBatches {
     return this.#system.setsockopt(this.#fd, SOCKET_LEVEL, option, octets, octets.length);
   }
 
-  /** At most 1536 octets. Leaves with the next {@link flush}, or before when there are many. */
+  /** Leaves with the next {@link flush}, or before when there are many. */
   put(to: Endpoint, bytes: Uint8Array): void {
+    if (bytes.length > OUT_OCTETS) {
+      this.#refused(bytes, to);
+      return;
+    }
     if (this.#queued === OUTBOX) {
       this.#send(this.#out, 0, OUTBOX);
       this.#queued = 0;
