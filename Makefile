@@ -52,9 +52,10 @@ fuzz: setup
 	@tools/install-packages.sh fuzz
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
 
-# How long the broker takes to start with TUNNELS=1000000 in its database.
-bench-load: build
+# How long the broker takes to start with TUNNELS=1000000 in its database, and what the server needs.
+bench-load: setup-test build
 	@$(NODE) bench/load.ts $(or $(TUNNELS),1000000)
+	@$(NODE) bench/million.ts --users $(or $(TUNNELS),1000000)
 
 bench-dataplane: setup-test build
 	@$(NODE) bench/dataplane.ts $(ARGS)
