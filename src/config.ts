@@ -234,7 +234,7 @@ export const SETTINGS = {
     ),
     packetsTotal: setting(
       whole(0, 10_000_000),
-      20_000,
+      30_000,
       'The same for everybody together; a quarter of it is for those not heard of lately.',
     ),
     maxConnections: setting(
@@ -244,8 +244,15 @@ export const SETTINGS = {
     ),
     maxSessions: setting(
       whole(16, 10_000_000),
-      20_000,
-      'Logins under way at once over UDP; beyond that clients are told to come back later.',
+      50_000,
+      'Logins over UDP that are remembered, 1.2 KB each: those under way, and those of the last ten ' +
+        'seconds at least. Beyond that clients are told to come back later.',
+    ),
+    maxWaiting: setting(
+      whole(16, 1_000_000),
+      4096,
+      'Requests of clients that may wait for the database at once; beyond that new clients are told ' +
+        'to come back later, and those who are logging in go on.',
     ),
   },
   tunnel: {

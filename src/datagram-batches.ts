@@ -11,11 +11,12 @@ import type { Endpoint, IpAddress } from './address.ts';
 export type Receiver = (bytes: Uint8Array, from: Endpoint) => void;
 
 const BATCH = 64;
-/** How many wait to be sent while a thread is sending. */
-const OUTBOX = 256;
+/** How many wait to be sent while a thread is sending: a commit can answer hundreds at once. */
+const OUTBOX = 1024;
 /** So few are sent at once: to wake a thread takes as long. */
-const FEW = 8;
-const DATAGRAM_OCTETS = 8192;
+const FEW = 4;
+/** The longest that are read whole, and that are sent. */
+const [IN_OCTETS, OUT_OCTETS] = [8192, 1536] as const;
 /** So that the event loop has its turn in a flood. */
 const BATCHES_AT_ONCE = 4;
 
@@ -23,6 +24,13 @@ const BATCHES_AT_ONCE = 4;
 const HEADER = 64;
 const [AT_NAME, AT_NAME_LENGTH, AT_IOV, AT_IOV_COUNT, AT_LENGTH] = [0, 8, 16, 24, 56] as const;
 const IOV = 16;
+const [AT_CONTROL, AT_CONTROL_LENGTH] = [32, 40] as const;
+/** struct cmsghdr with a timespec behind it: seconds and nanoseconds, 64 bits each. */
+const CONTROL = 32;
+const [AT_SECONDS, AT_NANOSECONDS] = [16, 24] as const;
+const [SOCKET_LEVEL, RECEIVE_BUFFER, RECEIVE_BUFFER_FORCED, TIMESTAMPS] = [1, 8, 33, 35] as const;
+/** Some thousand datagrams: less than a second's work. */
+const BUFFER_OCTETS = 8 << 20;
 /** Room for struct sockaddr_in6, 28 octets; sockaddr_in has 16. */
 const NAME = 32;
 const [FAMILY_IPV4, FAMILY_IPV6] = [2, 10] as const;
@@ -50,16 +58,26 @@ export class DatagramBatches {
   ) {
     this.#fd = fd;
     this.#refused = refused;
-    this.#in = new Area(family, BATCH);
-    this.#out = new Area(family, OUTBOX);
-    this.#spare = new Area(family, OUTBOX);
+    this.#setOption(TIMESTAMPS, 1);
+    // The forced kind needs CAP_NET_ADMIN, the other is cut down to the system's limit.
+    if (this.#setOption(RECEIVE_BUFFER_FORCED, BUFFER_OCTETS) < 0)
+      this.#setOption(RECEIVE_BUFFER, BUFFER_OCTETS);
+    this.#in = new Area(family, BATCH, IN_OCTETS);
+    for (let i = 0; i < BATCH; i++) this.#in.prepare(i);
+    this.#out = new Area(family, OUTBOX, OUT_OCTETS);
+    this.#spare = new Area(family, OUTBOX, OUT_OCTETS);
   }
 
-  /** Reads what has come, a few batches at most; answers how many there were. */
-  receive(receiver: Receiver): number {
+  /**
+   * Reads what has come, a few batches at most. `waitedMs`: how long the first of them lay there before
+   * it was read.
+   */
+  receive(receiver: Receiver): { readonly count: number; readonly waitedMs: number } {
     let sum = 0;
+    let waitedMs = 0;
     for (let batch = 0; batch < BATCHES_AT_ONCE; batch++) {
       const count = this.#system.recvmmsg(this.#fd, this.#in.headers, BATCH, DONT_WAIT, null);
+      if (sum === 0 && count > 0) waitedMs = Math.max(0, Date.now() - this.#in.arrivalMs(0));
       for (let i = 0; i < count; i++) {
         const from = this.#in.peerOf(i);
         const bytes = this.#in.received(i);
@@ -69,10 +87,16 @@ export class DatagramBatches {
       sum += Math.max(0, count);
       if (count < BATCH) break;
     }
-    return sum;
+    return { count: sum, waitedMs };
   }
 
-  /** Leaves with the next {@link flush}, or before when there are many. */
+  #setOption(option: number, value: number): number {
+    const octets = Buffer.alloc(4);
+    octets.writeInt32LE(value);
+    return this.#system.setsockopt(this.#fd, SOCKET_LEVEL, option, octets, octets.length);
+  }
+
+  /** At most 1536 octets. Leaves with the next {@link flush}, or before when there are many. */
   put(to: Endpoint, bytes: Uint8Array): void {
     if (this.#queued === OUTBOX) {
       this.#send(this.#out, 0, OUTBOX);
@@ -133,32 +157,40 @@ class Area {
   readonly #iovs: Buffer;
   readonly #names: Buffer;
   readonly #payloads: Buffer;
+  readonly #controls: Buffer;
   readonly #family: 'IPv4' | 'IPv6';
   readonly #nameLength: number;
+  readonly #octets: number;
 
-  constructor(family: 'IPv4' | 'IPv6', count: number) {
+  /** `octets`: the longest datagram. */
+  constructor(family: 'IPv4' | 'IPv6', count: number, octets: number) {
     this.headers = Buffer.alloc(count * HEADER);
     this.#iovs = Buffer.alloc(count * IOV);
     this.#names = Buffer.alloc(count * NAME);
-    this.#payloads = Buffer.alloc(count * DATAGRAM_OCTETS);
+    this.#octets = octets;
+    this.#payloads = Buffer.alloc(count * octets);
+    this.#controls = Buffer.alloc(count * CONTROL);
     this.#family = family;
     this.#nameLength = family === 'IPv4' ? 16 : 28;
-    const [names, iovs, payloads] = [this.#names, this.#iovs, this.#payloads].map(addressOf);
+    const buffers = [this.#names, this.#iovs, this.#payloads, this.#controls];
+    const [names, iovs, payloads, controls] = buffers.map(addressOf);
     for (let i = 0; i < count; i++) {
       const header = i * HEADER;
       this.headers.writeBigUInt64LE(names! + BigInt(i * NAME), header + AT_NAME);
       this.headers.writeBigUInt64LE(iovs! + BigInt(i * IOV), header + AT_IOV);
       this.headers.writeBigUInt64LE(1n, header + AT_IOV_COUNT);
-      this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * DATAGRAM_OCTETS), i * IOV);
+      this.headers.writeUInt32LE(this.#nameLength, header + AT_NAME_LENGTH);
+      this.headers.writeBigUInt64LE(controls! + BigInt(i * CONTROL), header + AT_CONTROL);
+      this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * octets), i * IOV);
       this.#names.writeUInt16LE(family === 'IPv4' ? FAMILY_IPV4 : FAMILY_IPV6, i * NAME);
-      this.prepare(i);
     }
   }
 
   /** As it has to be before reading, which changes it. */
   prepare(index: number): void {
     this.headers.writeUInt32LE(this.#nameLength, index * HEADER + AT_NAME_LENGTH);
-    this.#iovs.writeUInt32LE(DATAGRAM_OCTETS, index * IOV + 8);
+    this.headers.writeUInt32LE(CONTROL, index * HEADER + AT_CONTROL_LENGTH);
+    this.#iovs.writeUInt32LE(this.#octets, index * IOV + 8);
   }
 
   put(index: number, { address, port }: Endpoint, bytes: Uint8Array): void {
@@ -169,7 +201,7 @@ class Area {
       this.#names.writeBigUInt64BE(address >> 64n, name + 8);
       this.#names.writeBigUInt64BE(address & 0xffff_ffff_ffff_ffffn, name + 16);
     }
-    this.#payloads.set(bytes, index * DATAGRAM_OCTETS);
+    this.#payloads.set(bytes, index * this.#octets);
     this.#iovs.writeUInt32LE(bytes.length, index * IOV + 8);
   }
 
@@ -183,6 +215,13 @@ class Area {
     return high >> 54n === 0x3fan ? undefined : { address, port };
   }
 
+  /** Unix milliseconds. */
+  arrivalMs(index: number): number {
+    const control = index * CONTROL;
+    const seconds = Number(this.#controls.readBigInt64LE(control + AT_SECONDS));
+    return seconds * 1000 + Number(this.#controls.readBigInt64LE(control + AT_NANOSECONDS)) / 1e6;
+  }
+
   received(index: number): Uint8Array {
     return this.#slice(index, this.headers.readUInt32LE(index * HEADER + AT_LENGTH));
   }
@@ -192,7 +231,7 @@ class Area {
   }
 
   #slice(index: number, length: number): Uint8Array {
-    const start = index * DATAGRAM_OCTETS;
+    const start = index * this.#octets;
     return this.#payloads.subarray(start, start + length);
   }
 }
@@ -216,6 +255,9 @@ function load() {
   return {
     recvmmsg: libc.func(
       'int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)',
+    ),
+    setsockopt: libc.func(
+      'int setsockopt(int fd, int level, int option, void *value, uint32_t length)',
     ),
     sendmmsg,
     sendmmsgAside: promisify(sendmmsg.async) as (

@@ -96,6 +96,7 @@ async function build(
   const metrics = new Metrics({
     outcomes: () => dataplane.outcomes(),
     sessions: () => listener?.sessionCount ?? 0,
+    load: () => listener?.load ?? { waiting: 0, tooMuch: false },
   });
   const broker = await Broker.start({
     store,
@@ -155,7 +156,7 @@ async function build(
   }, RULES_EVERY_MS);
   parts.defer(() => clearInterval(rules));
 
-  const { mechanisms, maxSessions, maxConnections, v4v6 } = config.tsp;
+  const { mechanisms, maxSessions, maxConnections, maxWaiting, v4v6 } = config.tsp;
   const redirect = redirectOf(config.tsp.redirect, config.tsp.redirectPhase);
   const decoyKey = await store.settingOrInitial('decoy_key', randomBytes(32).toString('hex'));
   listener = new TspListener(sockets, {
@@ -167,6 +168,7 @@ async function build(
     ...(redirect && { redirect }),
     maxSessions,
     maxConnections,
+    maxWaiting,
     resolver: parseIpv6(config.tunnel.resolver) ?? 0n,
     nonceKey: randomBytes(32),
     decoyKey: Buffer.from(decoyKey, 'hex'),

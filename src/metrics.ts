@@ -16,6 +16,7 @@ export interface OutcomeCount {
 export interface Pulled {
   readonly outcomes: () => readonly OutcomeCount[];
   readonly sessions: () => number;
+  readonly load: () => { readonly waiting: number; readonly tooMuch: boolean };
 }
 
 export class Metrics {
@@ -74,6 +75,18 @@ export class Metrics {
       help: 'TSP sessions that hold state.',
       registers: [this.#registry],
       collect: () => sessions.set(pulled.sessions()),
+    });
+    const waiting: Gauge = new Gauge({
+      name: 'sixway_tsp_waiting',
+      help: 'Requests of clients that wait for the broker, most of them for the disk.',
+      registers: [this.#registry],
+      collect: () => waiting.set(pulled.load().waiting),
+    });
+    const overloaded: Gauge = new Gauge({
+      name: 'sixway_tsp_overloaded',
+      help: '1 while new clients are told to come back later (530), else 0.',
+      registers: [this.#registry],
+      collect: () => overloaded.set(pulled.load().tooMuch ? 1 : 0),
     });
   }
 

@@ -21,7 +21,9 @@ import { Reception } from './tsp/reception.ts';
 import { TspServer } from './tsp/server.ts';
 import type { Redirect } from './tsp/server-session.ts';
 import { BrokerDesk } from './tsp-server/broker-desk.ts';
+import { sessionNowMs } from './tsp-server/clock.ts';
 import { DatagramListener } from './tsp-server/datagrams.ts';
+import { Load } from './tsp-server/load.ts';
 import { StreamListener } from './tsp-server/streams.ts';
 
 export interface TspListenerOptions {
@@ -37,6 +39,8 @@ export interface TspListenerOptions {
   readonly maxSessions: number;
   /** Over TCP: they stay for as long as their tunnels. */
   readonly maxConnections: number;
+  /** Requests that wait for the broker; when there are more, new clients are sent away. */
+  readonly maxWaiting: number;
   /** Told to clients as their recursive DNS server. */
   readonly resolver: Ipv6Address;
   /** At least 16 secret octets; another one at each start is fine. */
@@ -47,6 +51,9 @@ export interface TspListenerOptions {
   readonly metrics: Metrics;
   readonly log: Logger;
 }
+
+/** Clients repeat themselves after two seconds; what took longer would be done twice. */
+const MAX_WAIT_MS = 1000;
 
 /** Bound, and not listened to yet. */
 export interface TspSockets {
@@ -71,7 +78,7 @@ export async function bindTsp(addresses: readonly IpAddress[], port: number): Pr
     for (const address of addresses) {
       const host = formatIp(address);
       const type = typeof address === 'number' ? 'udp4' : 'udp6';
-      const socket = createSocket({ type, ipv6Only: type === 'udp6', recvBufferSize: 4 << 20 });
+      const socket = createSocket({ type, ipv6Only: type === 'udp6' });
       udp.push(socket);
       socket.bind(port, host);
       await once(socket, 'listening');
@@ -93,21 +100,28 @@ export class TspListener {
   readonly #sessions: TspServer;
   readonly #datagrams: DatagramListener;
   readonly #streams: StreamListener;
+  readonly #load: Load;
 
   /** `sockets` are from {@link bindTsp}, and closed with the listener. */
   constructor(sockets: TspSockets, options: TspListenerOptions) {
     const { realm, tunnelTypes, redirect, metrics, log, maxSessions, maxConnections } = options;
     this.#sockets = sockets;
     for (const server of sockets.tcp) server.off('connection', turnAway);
-    const reception = new Reception(options, 4 * (maxSessions + maxConnections));
-    const desk = new BrokerDesk(options);
+    const load = new Load({ maxWaiting: options.maxWaiting, maxWaitMs: MAX_WAIT_MS });
+    const isOverloaded = (nowMs: number) => load.isTooMuch(nowMs);
+    const reception = new Reception(
+      { ...options, isOverloaded },
+      4 * (maxSessions + maxConnections),
+    );
+    const desk = new BrokerDesk({ ...options, load });
+    this.#load = load;
     const limits = {
       maxSessions,
       maxSessionsPerAddress: Math.ceil(maxSessions / 10),
       maxUnprovenSessions: Math.ceil(maxSessions / 2),
     };
     this.#sessions = new TspServer({ ...options, ...limits }, reception);
-    this.#datagrams = new DatagramListener(sockets.udp, this.#sessions, desk, metrics, log);
+    this.#datagrams = new DatagramListener(sockets.udp, this.#sessions, desk, load, metrics, log);
     this.#streams = new StreamListener(sockets.tcp, {
       reception,
       facts: { realm, tunnelTypes, ...(redirect && { redirect }) },
@@ -122,6 +136,10 @@ export class TspListener {
   /** Dialogues that hold state, over both transports. */
   get sessionCount(): number {
     return this.#sessions.sessionCount + this.#streams.connectionCount;
+  }
+
+  get load(): { readonly waiting: number; readonly tooMuch: boolean } {
+    return { waiting: this.#load.waiting, tooMuch: this.#load.isTooMuch(sessionNowMs()) };
   }
 
   async close(): Promise<void> {

@@ -24,6 +24,8 @@ import type { SaltResult } from '../tsp/connection.ts';
 import { type FailureStatus, STATUS, type TunnelInfo } from '../tsp/messages.ts';
 import type { ScramFirst } from '../tsp/scram.ts';
 import type { SessionCommand, SessionResult, SessionUser } from '../tsp/server-session.ts';
+import { sessionNowMs } from './clock.ts';
+import type { Load } from './load.ts';
 
 export interface BrokerDeskOptions {
   /** Told to clients as the tunnel server's end. */
@@ -33,6 +35,7 @@ export interface BrokerDeskOptions {
   /** Told to clients as their recursive DNS server. */
   readonly resolver: Ipv6Address;
   readonly broker: Broker;
+  readonly load: Load;
   readonly metrics: Metrics;
   readonly log: Logger;
 }
@@ -73,11 +76,13 @@ export class BrokerDesk {
 
   /** Never rejects: whatever fails becomes a status for the client. */
   async ask(command: Question): Promise<SessionResult> {
-    const { metrics, log } = this.#options;
+    const { load, metrics, log } = this.#options;
+    const ticket = load.begin(sessionNowMs());
     const result = await this.#ask(command).catch((error: unknown): SessionResult => {
       log.error({ err: error, command: command.type }, 'the broker failed');
       return { type: 'refused', status: STATUS.serverError };
     });
+    load.end(ticket);
     if (command.type !== 'look-up-credential') {
       const outcome = result.type === 'refused' ? String(result.status) : 'ok';
       metrics.tunnelRequest(command.type, outcome);
@@ -102,7 +107,8 @@ export class BrokerDesk {
       const { username, mechanism, outcome, source, forgeable } = notice;
       metrics.login(outcome);
       broker.recordAuthentication(username, { ...source, forgeable }, outcome === 'accepted');
-      log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
+      if (log.isLevelEnabled('info'))
+        log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
       return;
     }
     metrics.tunnelRequest(notice.type, 'ok');
@@ -171,7 +177,12 @@ export class BrokerDesk {
   async #accept(command: Command<'accept-tunnel'>): Promise<SessionResult> {
     const result = await this.#options.broker.accept(Number(command.offerId));
     if (!result.ok) return refused(result.refusal);
-    const { tunnel } = result;
+    // Not even put together for nobody.
+    if (this.#options.log.isLevelEnabled('info')) this.#logUp(result.tunnel);
+    return { type: 'tunnel-accepted' };
+  }
+
+  #logUp(tunnel: TunnelView | Ipv4TunnelView): void {
     this.#options.log.info(
       {
         tunnel: tunnel.tunnelId,
@@ -187,7 +198,6 @@ export class BrokerDesk {
       },
       'tunnel up',
     );
-    return { type: 'tunnel-accepted' };
   }
 
   async #describe(command: Command<'describe-tunnel'>): Promise<SessionResult> {

@@ -8,6 +8,7 @@ import type { Metrics } from '../metrics.ts';
 import type { ServerCommand, ServerEvent, TspServer } from '../tsp/server.ts';
 import type { BrokerDesk } from './broker-desk.ts';
 import { sessionNowMs } from './clock.ts';
+import type { Load } from './load.ts';
 
 export class DatagramListener {
   readonly #sessions: TspServer;
@@ -23,6 +24,7 @@ export class DatagramListener {
     sockets: readonly Socket[],
     sessions: TspServer,
     desk: BrokerDesk,
+    load: Load,
     metrics: Metrics,
     log: Logger,
   ) {
@@ -41,9 +43,9 @@ export class DatagramListener {
         const address = parseIp(remote.address);
         if (address !== undefined) this.#receive(bytes, { address, port: remote.port });
         // Where there is one there are often more; those come without Node's help.
-        const more = batches.receive((each, from) => this.#receive(each, from));
-        metrics.datagrams(1 + more);
-        this.#flush();
+        const { count, waitedMs } = batches.receive((each, from) => this.#receive(each, from));
+        load.noteSocket(waitedMs, sessionNowMs());
+        metrics.datagrams(1 + count);
       });
       socket.on('error', (error) => log.error({ err: error }, 'a TSP socket failed'));
     }

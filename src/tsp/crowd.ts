@@ -18,9 +18,10 @@ export class Crowd {
     return this.#count;
   }
 
-  hasRoomFor(address: IpAddress): boolean {
+  /** `leaving`: how many are about to make room. */
+  hasRoomFor(address: IpAddress, leaving = 0): boolean {
     const own = this.#perClient.get(clientOf(address)) ?? 0;
-    return this.#count < this.#most && own < this.#mostOfOne;
+    return this.#count - leaving < this.#most && own < this.#mostOfOne;
   }
 
   enter(address: IpAddress): void {

@@ -27,6 +27,8 @@ export interface ReceptionSettings {
    */
   readonly decoyKey: Uint8Array;
   readonly redirect?: Redirect;
+  /** Whether new clients are told to come back later; absent: never. */
+  readonly isOverloaded?: (nowMs: number) => boolean;
 }
 
 export type Reply =
@@ -75,7 +77,7 @@ export class Reception {
   reply(opening: Opening, source: Endpoint, greetingOctets: number, nowMs: number): Reply {
     switch (opening.type) {
       case 'version':
-        return this.#greet(opening.supported, source, greetingOctets);
+        return this.#greet(opening.supported, source, greetingOctets, nowMs);
       case 'echo':
         return { type: 'say', data: writeStatus(STATUS.success) };
       case 'authenticate':
@@ -117,13 +119,14 @@ export class Reception {
     this.#nonces.spend(nonce, nowMs);
   }
 
-  #greet(supported: boolean, source: Endpoint, mostOctets: number): Reply {
-    const { tunnelTypes, mechanisms, redirect } = this.#settings;
+  #greet(supported: boolean, source: Endpoint, mostOctets: number, nowMs: number): Reply {
+    const { tunnelTypes, mechanisms, redirect, isOverloaded } = this.#settings;
     if (!supported) {
       const data = writeStatus(STATUS.versionNotSupported);
       return { type: 'say', data, oddity: 'version-refused' };
     }
     if (redirect?.phase === 'version') return sentAway(redirect);
+    if (isOverloaded?.(nowMs)) return { type: 'busy' };
     const types = announcedTypes(tunnelTypes, source);
     return { type: 'say', data: writeShortCapability(types, mechanisms, mostOctets) };
   }

@@ -174,6 +174,11 @@ export class ServerSession {
     return this.#situation.name === 'closed';
   }
 
+  /** Has given what it was for; it only repeats itself for those who missed it, or takes it back. */
+  get finished(): boolean {
+    return this.#situation.name === 'up' || this.closed;
+  }
+
   /** True once the client has shown who it is, or was let in without. */
   get authenticated(): boolean {
     return 'user' in this.#situation;

@@ -85,6 +85,9 @@ const MAX_SALT_LOOKUPS = 200;
 /** How long a network may hold back a copy of a message. */
 const COPY_LIFETIME_MS = 10_000;
 
+/** How many of the oldest sessions are looked at for one that may go. */
+const DISPENSABLE_AMONG = 16;
+
 /** One address and port. Two sessions at most: see {@link TspServer}. */
 interface Peer {
   readonly key: number | string;
@@ -173,7 +176,8 @@ export class TspServer {
     const continued = peer && this.#continue(peer, datagram, opening, nowMs);
     if (continued) return continued;
     // gogoc comes back later only when it is told so here, not when it authenticates.
-    if (opening.type === 'version' && opening.supported && !peer && this.#isFull(from, false)) {
+    const comesNew = opening.type === 'version' && opening.supported && !peer;
+    if (comesNew && this.#isFull(from, false, nowMs)) {
       return refuse(from, datagram.header, STATUS.busy, 'busy');
     }
     return this.#open(from, datagram, opening, peer, nowMs);
@@ -265,9 +269,10 @@ export class TspServer {
       ? this.#promote(known, nowMs)
       : this.#end(known?.successor, { type: 'replaced' }, nowMs);
     const unproven = nonce === undefined;
-    if (this.#isFull(from, unproven)) {
+    if (this.#isFull(from, unproven, nowMs)) {
       return [...before, ...refuse(from, opening.header, STATUS.busy, 'busy')];
     }
+    before.push(...this.#end(this.#dispensable(nowMs), { type: 'replaced' }, nowMs));
     if (nonce !== undefined) this.#reception.spend(nonce, nowMs);
     const peer = this.#peers.get(key) ?? newPeer(key, from);
     this.#peers.set(key, peer);
@@ -357,9 +362,22 @@ export class TspServer {
     return commands;
   }
 
-  #isFull({ address }: Endpoint, unproven: boolean): boolean {
+  /** In a full house, one that has done its work makes room for another. */
+  #dispensable(nowMs: number): Member | undefined {
+    if (this.#sessions.size < this.#settings.maxSessions) return undefined;
+    let looked = 0;
+    for (const member of this.#sessions.values()) {
+      const { session } = member.dialogue;
+      const isRecent = session.lastActivityMs + COPY_LIFETIME_MS > nowMs;
+      if (isRecent || ++looked > DISPENSABLE_AMONG) return undefined;
+      if (session.finished) return member;
+    }
+    return undefined;
+  }
+
+  #isFull({ address }: Endpoint, unproven: boolean, nowMs: number): boolean {
     return (
-      !this.#crowd.hasRoomFor(address) ||
+      !this.#crowd.hasRoomFor(address, this.#dispensable(nowMs) ? 1 : 0) ||
       (unproven && this.#unproven >= this.#settings.maxUnprovenSessions)
     );
   }

@@ -338,6 +338,38 @@ test('a full server says so at VERSION and at the login, and takes clients again
   assert.match(wire.say(242, wire.respond(challenge), { from: third })[0] ?? '', /^cnNwYXV0aD/);
 });
 
+test('in a full house a login that is done makes room after ten seconds, others do not', () => {
+  const wire = new Wire({ maxSessions: 2 });
+  const third = { ...CLIENT, port: 40_002 };
+  wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n');
+  wire.say(2, CREATE);
+  wire.say(3, ACCEPT);
+  wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n', { from: OTHER });
+  wire.nowMs += 9_999;
+  assert.deepEqual(wire.say(1, 'VERSION=2.0.2\r\n', { from: third }), [BUSY]);
+  wire.nowMs += 1;
+  assert.deepEqual(wire.say(1, 'VERSION=2.0.2\r\n', { from: third }), [CAPABILITY]);
+  assert.equal(wire.server.sessionCount, 2);
+  assert.match(wire.say(2, 'AUTHENTICATE ANONYMOUS\r\n', { from: third })[0] ?? '', /^200 /);
+  assert.equal(wire.server.sessionCount, 2);
+  // The other one has not come to an end, and its client may be about to go on.
+  const fourth = { ...CLIENT, port: 40_003 };
+  assert.deepEqual(wire.say(1, 'VERSION=2.0.2\r\n', { from: fourth }), [BUSY]);
+  assert.match(wire.say(2, CREATE, { from: OTHER })[0] ?? '', /200 Success/);
+});
+
+test('an overloaded server sends newcomers away at VERSION, and goes on with the others', () => {
+  let isOverloaded = false;
+  const wire = new Wire({ isOverloaded: () => isOverloaded });
+  const [challenge = ''] = wire.say(1, 'AUTHENTICATE DIGEST-MD5\r\n');
+  isOverloaded = true;
+  assert.deepEqual(wire.say(1, 'VERSION=2.0.2\r\n', { from: OTHER }), [BUSY]);
+  assert.deepEqual(wire.did, ['count busy']);
+  assert.match(wire.say(2, wire.respond(challenge))[0] ?? '', /^cnNwYXV0aD/);
+  isOverloaded = false;
+  assert.deepEqual(wire.say(2, 'VERSION=2.0.2\r\n', { from: OTHER }), [CAPABILITY]);
+});
+
 test('one address cannot take all sessions, nor can those who may be forged', () => {
   const wire = new Wire({ maxSessionsPerAddress: 1 });
   wire.say(1, 'AUTHENTICATE ANONYMOUS\r\n');

@@ -26,7 +26,11 @@ async function listen(maxConnections = 8, maxConnectionsPerClient = 4) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { realm, tunnelTypes } = SETTINGS;
-  const metrics = new Metrics({ outcomes: () => [], sessions: () => 0 });
+  const metrics = new Metrics({
+    outcomes: () => [],
+    sessions: () => 0,
+    load: () => ({ waiting: 0, tooMuch: false }),
+  });
   const listener = new StreamListener([server], {
     reception: new Reception(SETTINGS, 100),
     facts: { realm, tunnelTypes },
