@@ -19,8 +19,11 @@ import { readAtRest, readLive, type Stored } from './store-at-rest.ts';
 const KILLS = Number(process.env.SIXWAY_KILLS ?? 20);
 const LOGINS = 10_000;
 const SEED = Number(process.env.SIXWAY_SEED ?? Math.floor(Math.random() * 2 ** 32));
+const KILLS_PER_LOAD = 2;
+/** As a share of the logins: so many are left that they cannot all be answered before the kill. */
+const LAST_MOMENT = 0.93;
 /** Of the users of so many loads the last ones keep their tunnels; what the others had is given anew. */
-const CROWDS_KEPT = 3;
+const CROWDS_KEPT = 2;
 /** As long as a start takes, about. */
 const START_MS = 800;
 
@@ -35,14 +38,14 @@ test(`killed ${KILLS} times in the middle of ${LOGINS} logins it has lost nothin
       tsp: 'packetsPerAddress = 0\npacketsPerNetwork = 0\npacketsTotal = 0',
       tunnel: 'maxPerAddress = 0',
     });
-    const scratch = join(lab.directory, 'copy.db');
     /** The last answered login of every user who is still there. */
     const promised = new Map<string, JournalLine>();
     let secret = '';
-    for (let kill = 1; kill <= KILLS; kill++) {
+    let kills = 0;
+    for (let round = 1; kills < KILLS; round++) {
       // Newcomers, and then the same people from elsewhere.
-      const isFresh = kill % 2 === 1;
-      const crowd = (kill + 1) >> 1;
+      const isFresh = round % 2 === 1;
+      const crowd = (round + 1) >> 1;
       if (isFresh) {
         await takeAway(broker, crowd - CROWDS_KEPT, promised);
         const words = ['--users', String(LOGINS), '--prefix-name', nameOf(crowd), '--json'];
@@ -54,16 +57,18 @@ test(`killed ${KILLS} times in the middle of ${LOGINS} logins it has lost nothin
         logins: LOGINS,
         namePrefix: nameOf(crowd),
         secret,
-        from: `10.${kill % 256}.0.0/16`,
-        journal: join(lab.directory, `journal-${kill}`),
+        from: `10.${round % 256}.0.0/16`,
+        journal: join(lab.directory, `journal-${round}`),
       });
-      const moment = Math.floor(LOGINS * (0.02 + 0.96 * random()));
       try {
-        const said = await killDuring(load, moment, broker, scratch, promised);
-        const people = isFresh ? 'newcomers' : 'returning users';
-        t.diagnostic(`kill ${kill}, ${people}: ${said}`);
+        for (let i = 0; i < KILLS_PER_LOAD && kills < KILLS; i++) {
+          const said = await killDuring(load, broker, join(lab.directory, 'copy.db'), promised);
+          const people = isFresh ? 'newcomers' : 'returning users';
+          t.diagnostic(`kill ${++kills}, ${people}: ${said}`);
+        }
+        await finish(load, broker, promised);
       } catch (cause) {
-        const text = `kill ${kill} after ${moment} logins, SIXWAY_SEED=${SEED}: ${cause}`;
+        const text = `after ${kills} kills, SIXWAY_SEED=${SEED}: ${cause}`;
         throw new Error(text, { cause });
       } finally {
         load.close();
@@ -72,16 +77,16 @@ test(`killed ${KILLS} times in the middle of ${LOGINS} logins it has lost nothin
   });
 });
 
-/** One load with one kill in it, and all that has to hold; adds to `promised`. */
+/** One kill, and all that has to hold then and after the next start; adds to `promised`. */
 async function killDuring(
   load: Load,
-  moment: number,
   broker: RunningBroker,
   scratch: string,
   promised: Map<string, JournalLine>,
 ): Promise<string> {
   const { database, pinDirectory } = broker;
-  await load.hasAnswered(moment);
+  const before = load.answered;
+  await load.hasAnswered(Math.floor(before + random() * (LAST_MOMENT * LOGINS - before)));
   await sleep(random() * 20);
   await broker.service.stop('SIGKILL');
   await load.hold();
@@ -96,29 +101,34 @@ async function killDuring(
   let maps = readKernelMaps(pinDirectory);
   checkPromises(stored, promised, underWay);
   checkAnsweredInMaps(stored, maps, promised, underWay);
-  let { kept, put, removed } = differenceOf(maps, stored);
 
-  const killedTwice = random() < 0.25;
-  if (killedTwice) {
-    const service = broker.host.start(
-      broker.command('serve')[0]!,
-      broker.command('serve').slice(1),
-    );
+  const again = random() < 0.25;
+  if (again) {
+    const [file = '', ...words] = broker.command('serve');
+    const service = broker.host.start(file, words);
     await sleep(random() * START_MS);
     await service.stop('SIGKILL');
     stored = readAtRest(database, scratch);
     maps = readKernelMaps(pinDirectory);
     checkPromises(stored, promised, underWay);
-    ({ kept, put, removed } = differenceOf(maps, stored));
   }
 
+  const { kept, put, removed } = differenceOf(maps, stored);
   await broker.restart();
   const [line] = await broker.service.says(/agree with the store: .*/);
   const counts = `${kept} tunnels kept, ${put} put, ${removed} removed`;
   assert.equal(line, `agree with the store: ${counts}`, 'what the server found at its start');
   checkAllEqual(broker, promised, underWay);
-
   load.goOn();
+  return `after ${answered.length} answers${again ? ', and while it started' : ''}; ${counts}`;
+}
+
+/** Everybody has come in at last. */
+async function finish(
+  load: Load,
+  broker: RunningBroker,
+  promised: Map<string, JournalLine>,
+): Promise<void> {
   const code = await load.service.ended;
   assert.equal(code, 0, load.service.output);
   const all = load.journal();
@@ -126,7 +136,6 @@ async function killDuring(
   assert.equal(new Set(all.map(({ user }) => user)).size, LOGINS);
   for (const each of all) promised.set(each.user!, each);
   checkAllEqual(broker, promised, new Map());
-  return `${answered.length} were answered${killedTwice ? ', killed again while it started' : ''}; ${counts}`;
 }
 
 /** With the server running, and nothing under way. */
