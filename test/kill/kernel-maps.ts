@@ -55,17 +55,23 @@ export interface Difference {
   readonly kept: number;
   readonly put: number;
   readonly removed: number;
-  /** The first few things that are not as the store says, in words. */
-  readonly faults: readonly string[];
+  /** What is not as the store says. */
+  readonly faults: readonly Fault[];
+}
+
+export interface Fault {
+  /** Whose it is in the store; undefined: nobody's. */
+  readonly user: string | undefined;
+  readonly words: string;
 }
 
 export function differenceOf(maps: KernelMaps, stored: Stored): Difference {
   const bySlot = new Map([...stored.tunnels.values()].map((tunnel) => [tunnel.slot, tunnel]));
-  const owned = new Map<number, number>();
-  for (const { ownerIndex, slot } of bySlot.values())
-    if (ownerIndex !== undefined) owned.set(ownerIndex, slot);
+  const byOwner = new Map(
+    [...stored.tunnels.values()].map((tunnel) => [tunnel.ownerIndex, tunnel]),
+  );
   const counts = { kept: 0, put: 0, removed: 0 };
-  const faults: string[] = [];
+  const faults: Fault[] = [];
   for (let slot = 0; slot < maps.slots; slot++) {
     const tunnel = bySlot.get(slot);
     const wanted = tunnel?.endpoint ? endpointOf(tunnel.endpoint) : 0n;
@@ -78,24 +84,27 @@ export function differenceOf(maps: KernelMaps, stored: Stored): Difference {
     if (wanted !== 0n) counts[same ? 'kept' : 'put']++;
     else if (found !== 0n) counts.removed++;
     if (!same)
-      faults.push(
-        `slot ${slot} of ${tunnel?.user ?? 'nobody'}: endpoint ${found.toString(16)} for ` +
-          `${wanted.toString(16)}, flags ${maps.flags[slot]} for ${flags}`,
-      );
+      faults.push({
+        user: tunnel?.user,
+        words:
+          `slot ${slot}: endpoint ${found.toString(16)} for ${wanted.toString(16)}, ` +
+          `flags ${maps.flags[slot]} for ${flags}`,
+      });
   }
   for (const [index, found] of maps.owners.entries()) {
-    const slot = owned.get(index);
-    if (found !== (slot === undefined ? 0 : slot + 1))
-      faults.push(`owner ${index}: ${found - 1} for ${slot ?? 'nobody'}`);
+    const tunnel = byOwner.get(index);
+    const wanted = tunnel ? tunnel.slot + 1 : 0;
+    if (found !== wanted)
+      faults.push({ user: tunnel?.user, words: `owner ${index}: word ${found} for ${wanted}` });
   }
   const pools = stored.pools
     .map(({ purpose, prefix, positionLength, firstIndex }) =>
       [purpose, prefix, positionLength, firstIndex].join(' '),
     )
     .sort();
-  if (pools.join() !== maps.pools.join()) faults.push(`pools ${maps.pools} for ${pools}`);
-  const count = faults.length;
-  return { ...counts, faults: count > 5 ? [...faults.slice(0, 5), `${count} in all`] : faults };
+  if (pools.join() !== maps.pools.join())
+    faults.push({ user: undefined, words: `pools ${maps.pools} for ${pools}` });
+  return { ...counts, faults };
 }
 
 /** The record's first eight octets for a client's `address:port`. */
