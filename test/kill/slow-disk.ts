@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-const LONGEST_MS = 20;
+const LONGEST_MS = 10;
 
 const { fdatasync } = fs;
 Object.assign(fs, {
