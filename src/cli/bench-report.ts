@@ -142,6 +142,7 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
     'repetitions',
     `${grouped(result.repetitions)} messages sent again for want of an answer`,
   ]);
+  if (result.retried > 0) rows.push(['begun anew', `${grouped(result.retried)} times`]);
   if (result.left > 0)
     rows.push(['left', `${grouped(result.left)} tunnels deleted by their users`]);
   if (plan.hold > 0) {

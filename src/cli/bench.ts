@@ -64,6 +64,8 @@ export function addBenchCommands(program: Command): void {
     .option('--renewals <percent>', 'logins of somebody who has a tunnel, from the same place', '0')
     .option('--moves <percent>', 'logins of somebody who has a tunnel, from another place', '0')
     .option('--leave <percent>', 'users who delete their tunnel after the login', '0')
+    .option('--retry <seconds>', 'begin a login anew that has not come to a tunnel after so long')
+    .option('--journal <file>', 'write a line of JSON for each login that was answered')
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--loss <percent>', 'datagrams lost, each way', '0')
     .option('--duplication <percent>', 'datagrams that come twice, each way', '0')

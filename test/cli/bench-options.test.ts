@@ -61,6 +61,8 @@ for (const [flags, message] of [
   [{ duration: '0' }, /--duration is more than 0/],
   [{ logins: '0' }, /--logins is a whole number from 1/],
   [{ concurrency: '0' }, /--concurrency is a whole number from 1/],
+  [{ retry: '0' }, /--retry is more than 0/],
+  [{ journal: '/nowhere/journal' }, /--journal: .*no such file/],
   [{ loss: '100' }, /nothing would arrive/],
   [{ leave: '101' }, /--leave is a percentage/],
   [{ renewals: '60', moves: '60' }, /together are at most 100/],
