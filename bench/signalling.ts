@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseArgs } from 'node:util';
 import { userName } from '../src/bench/plan.ts';
-import type { BenchResult } from '../src/bench/result.ts';
+import { type BenchResult, explainCause } from '../src/bench/result.ts';
 import { printTable } from '../src/cli/output.ts';
 import { type Service, withLab } from '../test/lab/lab.ts';
 import {
@@ -182,6 +182,11 @@ function show(rows: readonly (readonly [string, BenchResult])[]): void {
       ...[result.serverCpuSecondsPer1000, result.generatorCpuSecondsPer1000],
     ]),
   );
+  for (const [what, { failuresByStatus }] of rows) {
+    for (const [cause, count] of Object.entries(failuresByStatus)) {
+      console.log(`${what}: ${count} × ${explainCause(cause)}`);
+    }
+  }
 }
 
 function given(
