@@ -145,6 +145,7 @@ function explainNothing(target: string, plan: BenchPlan, result: BenchResult): s
 }
 
 function explainFailure({ message, code }: BenchFailed, { from }: BenchPlan): string {
+  if (code === 'EMFILE') return `${message}: take fewer --ports, or raise \`ulimit -n\``;
   if (code !== 'EINVAL' && code !== 'ENETUNREACH') return message;
   const prefix = formatPrefix(from);
   return (
