@@ -35,7 +35,17 @@ const REMEMBERED = 8192;
 /** How many users or endpoints are looked at for a free one. */
 const TRIES = 64;
 
+/** A login that came to a tunnel: what the server has promised. */
+export interface Login {
+  /** Undefined: nobody, with ANONYMOUS. */
+  readonly username: string | undefined;
+  readonly from: OwnEndpoint;
+  readonly tunnel: TunnelInfo;
+}
+
 export class Clients {
+  /** Told of each login, of those that are not measured too. */
+  onLogin: ((login: Login) => void) | undefined;
   readonly failures = new Map<Cause, number>();
   readonly #plan: BenchPlan;
   readonly #tally: Tally;
@@ -177,6 +187,9 @@ export class Clients {
   #settle(client: Client, tunnel: TunnelInfo, nowMs: number): void {
     const { role, measured, person } = client;
     this.#finish(client);
+    const { user } = person;
+    const username = user === undefined ? undefined : userName(this.#plan.namePrefix, user);
+    this.onLogin?.({ username, from: client.endpoint, tunnel });
     if (measured) {
       this.#tally.count('succeeded');
       this.#tally.record(nowMs - client.dueMs);

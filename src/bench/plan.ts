@@ -36,6 +36,8 @@ export interface BenchPlan {
   readonly moves: number;
   /** Share of the users who delete their tunnel after the login. */
   readonly leaving: number;
+  /** A file that gets a line for each login that came to a tunnel. */
+  readonly listFile: string | undefined;
   /** The server's process on this machine, whose CPU time is to be reported. */
   readonly serverPid: number | undefined;
 }

@@ -4,6 +4,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Clients } from './clients.ts';
 import { cpuSecondsOf } from './cpu.ts';
+import { List } from './list.ts';
 import { ClosedLoop, OpenLoop, type Pace } from './pace.ts';
 import { type BenchPlan, Endpoints, type OwnEndpoint } from './plan.ts';
 import type { Ended, WorkerMessage } from './result.ts';
@@ -19,13 +20,17 @@ class Run {
   readonly #tally: Tally;
   readonly #sockets: Sockets;
   readonly #clients: Clients;
+  readonly #list: List | undefined;
   #nowMs = performance.now();
 
   constructor(plan: BenchPlan, tally: Tally) {
     this.#plan = plan;
     this.#tally = tally;
     this.#sockets = new Sockets(plan.ports, plan.server);
+    this.#list = plan.listFile === undefined ? undefined : new List(plan.listFile);
     this.#clients = new Clients(plan, tally, (from, bytes) => this.#send(from, bytes), this.#nowMs);
+    const list = this.#list;
+    if (list) this.#clients.onLogin = (login) => list.add(login);
   }
 
   run(): Ended {
@@ -38,6 +43,7 @@ class Run {
       return this.#measure(pace);
     } finally {
       this.#sockets.close();
+      this.#list?.close();
     }
   }
 
@@ -136,6 +142,7 @@ class Run {
     this.#nowMs = performance.now();
     this.#clients.expire(this.#nowMs);
     this.#sockets.flush();
+    this.#list?.write();
   }
 
   readonly #receive = (socket: number, address: number, bytes: Uint8Array): void => {
@@ -167,7 +174,8 @@ try {
   message = { type: 'ended', ended: new Run(plan, new Tally(memory)).run() };
 } catch (error) {
   const { message: text, code } = error as { message: string; code?: string };
-  const expected = (error as Error).name === 'SocketFailure';
+  // A list that cannot be written is the system's error too.
+  const expected = code !== undefined && !code.startsWith('ERR_');
   message = {
     type: 'failed',
     text: expected ? text : String((error as Error).stack),

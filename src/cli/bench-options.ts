@@ -3,6 +3,7 @@
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import {
   formatIpv4,
   type Ipv4Address,
@@ -36,6 +37,7 @@ export interface RunFlags {
   leave: string;
   loss: string;
   duplication: string;
+  list?: string;
   serverPid?: string;
   json?: boolean;
 }
@@ -106,6 +108,7 @@ export async function planOf(target: string, flags: RunFlags): Promise<BenchPlan
     renewals,
     moves,
     leaving: share('--leave', flags.leave),
+    listFile: flags.list === undefined ? undefined : resolve(flags.list),
     serverPid:
       flags.serverPid === undefined
         ? undefined

@@ -67,6 +67,7 @@ export function addBenchCommands(program: Command): void {
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--loss <percent>', 'datagrams lost, each way', '0')
     .option('--duplication <percent>', 'datagrams that come twice, each way', '0')
+    .option('--list <file>', 'write a line of JSON for each login: user, address, prefix')
     .option('--server-pid <pid>', 'report this process’s CPU time too: a server on this machine')
     .option('--json', 'for machines')
     .addHelpText('after', FROM_HELP)

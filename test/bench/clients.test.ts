@@ -36,6 +36,7 @@ const PLAN: BenchPlan = {
   renewals: 0,
   moves: 0,
   leaving: 0,
+  listFile: undefined,
   serverPid: undefined,
 };
 
