@@ -125,7 +125,8 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   try {
     const result = await bench.result;
     follower.end();
-    if (flags.json) printJson(result);
+    // Every name is always there.
+    if (flags.json) printJson(withNulls(result));
     else printSummary(plan, result);
     if (result.logins === 0) fail(explainNothing(target, plan, result));
   } catch (error) {
@@ -135,6 +136,10 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   } finally {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, stop);
   }
+}
+
+function withNulls(from: object): object {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value ?? null]));
 }
 
 function explainNothing(target: string, plan: BenchPlan, result: BenchResult): string {
