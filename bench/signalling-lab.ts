@@ -130,7 +130,8 @@ export async function runGenerator(
     ...[SIXWAY, 'bench', 'run', SERVER_IPV4, '--json', '--server-pid', String(pid)],
     ...['--from', CLIENT_ADDRESSES, ...args],
   );
-  return JSON.parse(await clients.run(file!, words, LONG_MS)) as BenchResult;
+  const said = await clients.run(file!, words, LONG_MS);
+  return JSON.parse(said, (_name, value) => value ?? undefined) as BenchResult;
 }
 
 /** What a process has in memory, and had at most. */

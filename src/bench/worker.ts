@@ -188,7 +188,8 @@ try {
   message = { type: 'ended', ended: new Run(plan, new Tally(memory)).run() };
 } catch (error) {
   const { message: text, code } = error as { message: string; code?: string };
-  const expected = (error as Error).name === 'SocketFailure';
+  // A journal that cannot be written is the system's error too.
+  const expected = code !== undefined && !code.startsWith('ERR_');
   message = {
     type: 'failed',
     text: expected ? text : String((error as Error).stack),

@@ -2,7 +2,7 @@
 
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import {
   formatIpv4,
   type Ipv4Address,
@@ -115,6 +115,9 @@ export async function planOf(target: string, flags: RunFlags): Promise<BenchPlan
         ? undefined
         : wholeNumber('--server-pid', flags.serverPid, 1, 2 ** 22),
   };
+  if (plan.serverPid !== undefined && !existsSync(`/proc/${plan.serverPid}`)) {
+    fail(`there is no process ${plan.serverPid} on this machine: see --server-pid`);
+  }
   if (plan.loss === 1) fail('--loss is less than 100: nothing would arrive');
   const server = await serverOf(target);
   const own = from ?? { address: await localAddressTowards(server), length: 32 };

@@ -126,7 +126,8 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   try {
     const result = await bench.result;
     follower.end();
-    if (flags.json) printJson(result);
+    // Every name is always there.
+    if (flags.json) printJson(withNulls(result));
     else printSummary(plan, result);
     if (result.logins === 0) fail(explainNothing(target, plan, result));
   } catch (error) {
@@ -138,6 +139,10 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   }
 }
 
+function withNulls(from: object): object {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value ?? null]));
+}
+
 function explainNothing(target: string, plan: BenchPlan, result: BenchResult): string {
   if (result.datagramsReceived > 0) return 'not one login succeeded';
   return (
@@ -147,6 +152,7 @@ function explainNothing(target: string, plan: BenchPlan, result: BenchResult): s
 }
 
 function explainFailure({ message, code }: BenchFailed, { from }: BenchPlan): string {
+  if (code === 'EMFILE') return `${message}: take fewer --ports, or raise \`ulimit -n\``;
   if (code !== 'EINVAL' && code !== 'ENETUNREACH') return message;
   const prefix = formatPrefix(from);
   return (

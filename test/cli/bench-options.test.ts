@@ -72,6 +72,7 @@ for (const [flags, message] of [
   [{ hold: '1000' }, /--hold is less than --users/],
   [{ mechanism: 'ANONYMOUS' }, /--users makes no sense with ANONYMOUS/],
   [{ mechanism: 'ANONYMOUS', users: undefined, moves: '5' }, /--moves makes no sense/],
+  [{ serverPid: '4194304' }, /there is no process 4194304/],
   [{ serverPid: 'init' }, /--server-pid is a whole number/],
 ] as [{ [F in keyof RunFlags]?: RunFlags[F] | undefined }, RegExp][]) {
   test(`${JSON.stringify(flags)} is refused in so many words`, async () => {
