@@ -5,8 +5,10 @@
 export interface LoadLimits {
   /** How many requests may wait for the broker at once. */
   readonly maxWaiting: number;
-  /** How long one may wait, and a datagram in the socket, before it is too long. */
+  /** How long one may wait before it is too long. */
   readonly maxWaitMs: number;
+  /** The same for a datagram in the socket: a login has five. */
+  readonly maxSocketWaitMs: number;
 }
 
 /** Without news a crowded socket is taken to be empty again. */
@@ -46,12 +48,12 @@ export class Load {
   }
 
   isTooMuch(nowMs: number): boolean {
-    const { maxWaiting, maxWaitMs } = this.#limits;
+    const { maxWaiting, maxWaitMs, maxSocketWaitMs } = this.#limits;
     if (this.#waiting.size >= maxWaiting) return true;
     for (const sinceMs of this.#waiting.values()) {
       if (nowMs - sinceMs > maxWaitMs) return true;
       break;
     }
-    return this.#socketWaitMs > maxWaitMs && nowMs - this.#socketAtMs < NEWS_LIFETIME_MS;
+    return this.#socketWaitMs > maxSocketWaitMs && nowMs - this.#socketAtMs < NEWS_LIFETIME_MS;
   }
 }
