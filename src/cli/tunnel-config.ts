@@ -138,7 +138,12 @@ function asJson(found: Instructions, language: Language) {
     all.map((step) =>
       step.type === 'prose'
         ? { text: proseText(step.said, language) }
-        : { code: step.text, language: step.language, ...step.file },
+        : {
+            code: step.text,
+            language: step.language,
+            ...step.file,
+            ...(step.foreground && { foreground: true }),
+          },
     );
   const { setUp, check, undo } = found;
   return {

@@ -103,7 +103,7 @@ function openbsd(values: Values): Sections {
         ? [
             say('prefix-to-lan', { prefix: prefix.text }),
             say('lan-stands-for', { lan: LAN }),
-            say('lines-for-lan', { lan: `/etc/hostname.${LAN}` }),
+            say('add-lines', { path: `/etc/hostname.${LAN}` }),
             code('conf', `inet6 ${prefix.router} 64`),
             file(
               '/etc/rad.conf',

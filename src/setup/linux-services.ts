@@ -57,7 +57,7 @@ function networkd(values: Values): Sections {
   const lan = (p: NonNullable<Values['prefix']>): Step[] => [
     say('prefix-to-lan', { prefix: p.text }),
     say('lan-stands-for', { lan: LINUX_LAN }),
-    say('lines-for-lan', { lan: `/etc/systemd/network/${LINUX_LAN}.network` }),
+    say('add-lines', { path: `/etc/systemd/network/${LINUX_LAN}.network` }),
     code(
       'ini',
       '[Network]',
@@ -210,7 +210,7 @@ function ifupdown(values: Values): Sections {
       ...(prefix
         ? [say('prefix-to-lan', { prefix: prefix.text }), say('lan-stands-for', { lan: LINUX_LAN })]
         : []),
-      say('ifupdown-lines', { path }),
+      say('add-lines', { path }),
       code(
         'conf',
         `auto ${DEVICE}`,

@@ -35,9 +35,12 @@ function openwrt(values: Values): Sections {
   const crontab = '/etc/crontabs/root';
   return {
     setUp: [
-      say('router-lines'),
       say('openwrt-packages'),
-      sh('opkg update', 'opkg install 6in4 luci-proto-ipv6'),
+      // Releases from 25.12 have apk in the place of opkg.
+      sh(
+        'if command -v apk; then apk update; apk add 6in4 luci-proto-ipv6',
+        'else opkg update; opkg install 6in4 luci-proto-ipv6; fi',
+      ),
       ...(prefix ? [say('openwrt-prefix', { prefix: prefix.text })] : []),
       sh(
         `uci set network.${DEVICE}=interface`,
@@ -124,7 +127,7 @@ function mikrotik(values: Values): Sections {
             ]
           : []),
         `/ipv6 route remove [find gateway="${gateway}"]`,
-        `/ipv6 address remove [find interface=${DEVICE}]`,
+        `/ipv6 address remove [find address="${address}/${linkLength}"]`,
         `/interface list member remove [find interface=${DEVICE}]`,
         `/interface 6to4 remove ${DEVICE}`,
       ),

@@ -39,8 +39,10 @@ export const ENGLISH = {
   'prefix-to-lan-plain': 'Give your network the first /64 of your prefix {prefix}:',
   'prefix-unused':
     'Your prefix {prefix} is routed to this system, but these steps set up no network behind it: for that use a router, Linux or a BSD.',
+  'prefix-by-client':
+    'It gives the first /64 of your prefix {prefix} to {lan}, which stands for the interface of your own network; write its name wherever yours has another.',
   announce: 'Announce it to your network with radvd:',
-  'lines-for-lan': 'Add these lines to the configuration of {lan}:',
+  'add-lines': 'Add these lines to {path}:',
   'keep-sending':
     'Keep sending something through the tunnel, every {seconds} seconds or more often: when it is silent for long, the broker takes it for gone.',
   'monitor-keeps':
@@ -62,8 +64,7 @@ export const ENGLISH = {
     'After a restart, and whenever your address or a NAT’s port for you has changed, undo it and begin again. The Sixway client by itself does all that without being asked.',
   'networkd-applies': 'Let systemd-networkd read the files:',
   'netplan-applies': 'Let netplan carry it out; without an answer it takes it back:',
-  'ifupdown-lines': 'Add these lines to {path}, and bring the interface up:',
-  'openwrt-packages': 'Install the protocol; LuCI then has it too:',
+  'openwrt-packages': 'Log in to the router and install the protocol; LuCI then has it too:',
   'openwrt-prefix':
     'OpenWrt gives each network with an assignment length of 64 a part of your prefix {prefix} by itself.',
   'mikrotik-name':

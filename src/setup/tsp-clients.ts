@@ -71,12 +71,7 @@ function sixway(values: Values): Sections {
       say('client-needs'),
       say('as-root'),
       ...secretFile(),
-      ...(prefix
-        ? [
-            say('prefix-to-lan-plain', { prefix: prefix.text }),
-            say('lan-stands-for', { lan: LINUX_LAN }),
-          ]
-        : []),
+      ...(prefix ? [say('prefix-by-client', { prefix: prefix.text, lan: LINUX_LAN })] : []),
       say('client-try'),
       { ...sh(['sixway', ...words].map(shellWord).join(' ')), foreground: true },
       say('client-service'),
@@ -120,12 +115,7 @@ function gogoc(values: Values): Sections {
     setUp: [
       say('gogoc-needs'),
       say('secret', { placeholder: SECRET_PLACEHOLDER }),
-      ...(prefix
-        ? [
-            say('prefix-to-lan-plain', { prefix: prefix.text }),
-            say('lan-stands-for', { lan: LINUX_LAN }),
-          ]
-        : []),
+      ...(prefix ? [say('prefix-by-client', { prefix: prefix.text, lan: LINUX_LAN })] : []),
       sh('install -d -m 0700 /etc/gogoc'),
       file(
         config,
