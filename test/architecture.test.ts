@@ -60,6 +60,11 @@ const RULES: readonly Rule[] = [
     why: 'plays clients from outside; what it measures it must not share',
   },
   {
+    from: 'setup',
+    may: ['address'],
+    why: 'words and commands made of the facts of one tunnel; pure',
+  },
+  {
     from: 'doctor',
     may: ['address', 'config', 'host', 'dataplane', 'store', 'node:*'],
     why: 'looks at everything, changes nothing',
