@@ -171,8 +171,6 @@ mechanisms = ["SCRAM-SHA-256", "DIGEST-MD5", "PLAIN", "ANONYMOUS"]
 packetsPerAddress = 0
 packetsPerNetwork = 0
 packetsTotal = 0
-# A session is remembered for 90 seconds after its last message.
-maxSessions = 1000000
 [tunnel]
 maxPerAddress = 0
 [dataplane]

@@ -55,6 +55,9 @@ export interface TspListenerOptions {
   readonly log: Logger;
 }
 
+/** Of two minutes with 8,000 logins a second; they are 40 octets each, and forgotten afterwards. */
+const NONCES_REMEMBERED = 1_000_000;
+
 /** Clients repeat themselves after two seconds; what took longer would be done twice. */
 const MAX_WAITS = { maxWaitMs: 1000, maxSocketWaitMs: 250 } as const;
 
@@ -138,10 +141,7 @@ export class TspListener {
     for (const server of sockets.tcp) server.off('connection', turnAway);
     const load = new Load({ maxWaiting: options.maxWaiting, ...MAX_WAITS });
     const isOverloaded = (nowMs: number) => load.isTooMuch(nowMs);
-    const reception = new Reception(
-      { ...options, isOverloaded },
-      4 * (maxSessions + maxConnections),
-    );
+    const reception = new Reception({ ...options, isOverloaded }, NONCES_REMEMBERED);
     const desk = new BrokerDesk({ ...options, load });
     this.#load = load;
     const limits = {
