@@ -7,9 +7,11 @@ import { addConnectCommand } from './cli/connect.ts';
 import { addGroupCommands } from './cli/groups.ts';
 import { addMachineCommands } from './cli/machine.ts';
 import { CommandFailed } from './cli/output.ts';
+import { addPersonCommands } from './cli/people.ts';
 import { addPoolCommands } from './cli/pools.ts';
 import { addTunnelCommands } from './cli/tunnels.ts';
 import { addUserCommands } from './cli/users.ts';
+import { addWebCommand } from './cli/web.ts';
 import { Unusable } from './parts.ts';
 import { StoreError } from './store/error.ts';
 
@@ -25,6 +27,8 @@ addGroupCommands(program);
 addPoolCommands(program);
 addTunnelCommands(program);
 addConnectCommand(program);
+addPersonCommands(program);
+addWebCommand(program);
 addBenchCommands(program);
 
 // A reader that closes early (`| head`) is no failure.

@@ -7,147 +7,26 @@
 
 import { readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
-import { parseIpv4, parseIpv6 } from './address.ts';
+import {
+  brokers,
+  flag,
+  ipv4OrAuto,
+  ipv6,
+  ipv6OrAutoOrNone,
+  listener,
+  listOf,
+  oneOf,
+  path,
+  port,
+  ports,
+  type Setting,
+  setting,
+  text,
+  whole,
+} from './config/kinds.ts';
+import { MAIL_SETTINGS, WEB_SETTINGS } from './config/web.ts';
 
 export const DEFAULT_CONFIG_FILE = '/etc/sixway/sixway.toml';
-
-interface Kind<T> {
-  readonly expects: string;
-  /** Takes a TOML value or the text of an environment variable. */
-  readonly read: (value: unknown) => T | undefined;
-}
-
-interface Setting<T> {
-  readonly kind: Kind<T>;
-  readonly default: T;
-  readonly help: string;
-}
-
-const text: Kind<string> = {
-  expects: 'a text',
-  read: (value) => (typeof value === 'string' ? value : undefined),
-};
-
-const path: Kind<string> = {
-  expects: 'an absolute path',
-  read: (value) => (typeof value === 'string' && value.startsWith('/') ? value : undefined),
-};
-
-const flag: Kind<boolean> = {
-  expects: 'true or false',
-  read: (value) => {
-    if (value === true || value === 'true') return true;
-    if (value === false || value === 'false') return false;
-    return undefined;
-  },
-};
-
-const ipv4OrAuto: Kind<string> = {
-  expects: 'an IPv4 address or "auto"',
-  read: (value) =>
-    typeof value === 'string' && (value === 'auto' || parseIpv4(value) !== undefined)
-      ? value
-      : undefined,
-};
-
-const ipv6OrAutoOrNone: Kind<string> = {
-  expects: 'an IPv6 address, "auto", or "" for none',
-  read: (value) =>
-    typeof value === 'string' &&
-    (value === 'auto' || value === '' || parseIpv6(value) !== undefined)
-      ? value
-      : undefined,
-};
-
-/** Another broker, as clients read it: address or name, perhaps with a port. */
-const brokers: Kind<readonly string[]> = {
-  expects:
-    'a list of at most 50 brokers such as "203.0.113.9", "[2001:db8::9]:3653" or "tb2.example.net"',
-  read: (value) => {
-    const parts: unknown = value === '' ? [] : typeof value === 'string' ? value.split(',') : value;
-    if (!Array.isArray(parts) || parts.length > 50) return undefined;
-    const texts = parts.map((part: unknown) => (typeof part === 'string' ? part.trim() : ''));
-    return texts.every(isBroker) ? texts : undefined;
-  },
-};
-
-function isBroker(text: string): boolean {
-  if (parseIpv6(text) !== undefined) return true;
-  const [, bracketed, plain = ''] =
-    /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253}))(?::[0-9]{1,5})?$/.exec(text) ?? [];
-  if (bracketed !== undefined) return parseIpv6(bracketed) !== undefined;
-  return plain !== '' && (/[A-Za-z]/.test(plain) || parseIpv4(plain) !== undefined);
-}
-
-const ipv6: Kind<string> = {
-  expects: 'an IPv6 address',
-  read: (value) =>
-    typeof value === 'string' && parseIpv6(value) !== undefined ? value : undefined,
-};
-
-const listener: Kind<string> = {
-  expects: 'an address and port such as "127.0.0.1:9653", or "" for none',
-  read: (value) =>
-    typeof value === 'string' && /^$|^(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]{1,5}$/.test(value)
-      ? value
-      : undefined,
-};
-
-/** TCP ports, fewer than the kernel programs have room for. */
-const ports: Kind<readonly number[]> = {
-  expects: 'a list of at most four ports such as [25, 445], or [] for none',
-  read: (value) => {
-    const parts: unknown = value === '' ? [] : typeof value === 'string' ? value.split(',') : value;
-    if (!Array.isArray(parts) || parts.length > 4) return undefined;
-    const numbers = parts.map((part: unknown) =>
-      port.read(typeof part === 'string' ? part.trim() : part),
-    );
-    return numbers.every((number) => number !== undefined) ? numbers : undefined;
-  },
-};
-
-function whole(min: number, max: number): Kind<number> {
-  return {
-    expects: `a whole number from ${min} to ${max}`,
-    read: (value) => {
-      const number =
-        typeof value === 'string' && /^[0-9]{1,15}$/.test(value) ? Number(value) : value;
-      return typeof number === 'number' &&
-        Number.isInteger(number) &&
-        number >= min &&
-        number <= max
-        ? number
-        : undefined;
-    },
-  };
-}
-
-const port = whole(1, 65535);
-
-function oneOf<const T extends string>(...choices: readonly T[]): Kind<T> {
-  return {
-    expects: `one of ${choices.join(', ')}`,
-    read: (value) => choices.find((choice) => choice === value),
-  };
-}
-
-function listOf<const T extends string>(...choices: readonly T[]): Kind<readonly T[]> {
-  return {
-    expects: `a list out of ${choices.join(', ')}`,
-    read: (value) => {
-      const parts: unknown = typeof value === 'string' ? value.split(',') : value;
-      if (!Array.isArray(parts) || parts.length === 0) return undefined;
-      const known = parts.map((part: unknown) =>
-        choices.find((choice) => typeof part === 'string' && choice === part.trim().toUpperCase()),
-      );
-      return known.every((part) => part !== undefined) ? known : undefined;
-    },
-  };
-}
-
-function setting<T>(kind: Kind<T>, byDefault: T, help: string): Setting<T> {
-  return { kind, default: byDefault, help };
-}
 
 export const SETTINGS = {
   server: {
@@ -329,6 +208,8 @@ export const SETTINGS = {
       'Positions of all delegation pools together; 4 bytes each.',
     ),
   },
+  web: WEB_SETTINGS,
+  mail: MAIL_SETTINGS,
   metrics: {
     listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),
   },

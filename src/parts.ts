@@ -1,9 +1,12 @@
 // The parts of a broker, opened as the configuration says: for the daemon, and for commands beside
 // it. What a command changes in the store, the running daemon learns from the change feed.
 
+import { createSecretKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Accounts } from './broker/accounts.ts';
+import { People } from './broker/people.ts';
+import type { Composer } from './broker/people-mail.ts';
 import { BadKeyFile, loadOrMakeKey } from './broker/sealing.ts';
 import type { Config } from './config.ts';
 import { openSqliteStore } from './store/sqlite.ts';
@@ -39,9 +42,39 @@ export async function withStore<T>(config: Config, work: (store: Store) => Promi
 }
 
 /** The realm is part of every stored secret, so the first name that a store sees stays its realm. */
-export async function openAccounts(config: Config, store: Store): Promise<Accounts> {
+export function realmOf(config: Config, store: Store): Promise<string> {
   const name = config.server.name === 'auto' ? hostname() : config.server.name;
-  const realm = await store.settingOrInitial('realm', name);
+  return store.settingOrInitial('realm', name);
+}
+
+export async function openAccounts(config: Config, store: Store): Promise<Accounts> {
+  return (await openSealed(config, store)).accounts;
+}
+
+/** `compose`: the words of mails, which are the portal's. */
+export async function openPeople(config: Config, store: Store, compose: Composer): Promise<People> {
+  const { accounts, key } = await openSealed(config, store);
+  const { signUp, domains, sessionIdleHours, sessionDays, serviceName } = config.web;
+  return new People({
+    store,
+    accounts,
+    key: createSecretKey(key),
+    policy: {
+      signUp,
+      domains,
+      sessionIdleMs: sessionIdleHours * 3_600_000,
+      sessionMaxMs: sessionDays * 86_400_000,
+      serviceName: serviceName === '' ? accounts.realm : serviceName,
+    },
+    compose,
+  });
+}
+
+async function openSealed(
+  config: Config,
+  store: Store,
+): Promise<{ readonly accounts: Accounts; readonly key: Uint8Array }> {
+  const realm = await realmOf(config, store);
   const { keyFile, database } = config.store;
   if (!existsSync(keyFile) && (await Accounts.hasSealed(store))) {
     throw new Unusable(`${keyFile} is missing: the secrets in ${database} are sealed with it`);
@@ -59,5 +92,5 @@ export async function openAccounts(config: Config, store: Store): Promise<Accoun
   if (!(await accounts.keyFits())) {
     throw new Unusable(`${keyFile} is not the key that the secrets in ${database} are sealed with`);
   }
-  return accounts;
+  return { accounts, key };
 }

@@ -185,6 +185,11 @@ export class Accounts {
     };
   }
 
+  /** For a user that is made together with something else, with a secret that nobody knows. */
+  sealMadeSecret(name: string): SealedSecret {
+    return this.#seal(name, makeSecret());
+  }
+
   #unsealScram({ name, sealedScram }: User & SealedSecret): ScramCredential | undefined {
     if (sealedScram === undefined) return undefined;
     const packed = unseal(this.#key, sealedScram, scramContext(name));
@@ -215,7 +220,8 @@ function scramContext(name: string): string {
   return `scram:${name}`;
 }
 
-function isUserName(name: string): boolean {
+/** 1 to 64 octets of UTF-8 without control characters, colon, comma or double quote. */
+export function isUserName(name: string): boolean {
   return (
     // Separators of HA1's input and of DIGEST-MD5's directives, and what no line should hold.
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused

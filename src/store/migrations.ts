@@ -49,6 +49,7 @@ const MIGRATIONS: readonly Migration[] = [
   addLeaseLength,
   addIpv4Tunnels,
   addPolicies,
+  addPeople,
 ];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
@@ -268,6 +269,142 @@ async function addPolicies({ schema }: Writer, identity: IdentityColumn): Promis
   await schema.alterTable('tunnels').addColumn('in_bits_per_second', 'bigint').execute();
   await schema.alterTable('tunnels').addColumn('out_bits_per_second', 'bigint').execute();
   await schema.alterTable('tunnels').addColumn('ports', 'text').execute();
+}
+
+/** See people-tables.ts. Who is removed takes along what is theirs; the audit log stays. */
+async function addPeople({ schema }: Writer, identity: IdentityColumn): Promise<void> {
+  const unique = (column: ColumnDefinitionBuilder) => column.notNull().unique();
+  const ofPerson = (column: ColumnDefinitionBuilder) =>
+    column.notNull().references('people.id').onDelete('cascade');
+  await schema
+    .createTable('people')
+    .addColumn('id', 'integer', identity)
+    .addColumn('user_id', 'integer', (column) =>
+      column.unique().references('users.id').onDelete('cascade'),
+    )
+    .addColumn('email', 'text', unique)
+    .addColumn('email_verified_at_ms', 'bigint')
+    .addColumn('password_hash', 'text')
+    .addColumn('role', 'text', required)
+    .addColumn('state', 'text', required)
+    .addColumn('language', 'text')
+    .addColumn('sealed_totp', 'text')
+    .addColumn('totp_enabled_at_ms', 'bigint')
+    .addColumn('totp_last_step', 'bigint')
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('last_sign_in_at_ms', 'bigint')
+    .execute();
+  await schema
+    .createTable('recovery_codes')
+    .addColumn('person_id', 'integer', ofPerson)
+    .addColumn('code_hash', 'text', required)
+    .addPrimaryKeyConstraint('recovery_codes_of_person', ['person_id', 'code_hash'])
+    .execute();
+  await schema
+    .createTable('invitations')
+    .addColumn('id', 'integer', identity)
+    .addColumn('code_hash', 'text', unique)
+    .addColumn('email', 'text')
+    .addColumn('role', 'text', required)
+    .addColumn('user_id', 'integer', (column) => column.references('users.id').onDelete('cascade'))
+    .addColumn('invited_by', 'integer', (column) =>
+      column.references('people.id').onDelete('set null'),
+    )
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('expires_at_ms', 'bigint', required)
+    .addColumn('used_by', 'integer', (column) =>
+      column.references('people.id').onDelete('set null'),
+    )
+    .addColumn('used_at_ms', 'bigint')
+    .execute();
+  await schema
+    .createTable('sign_ups')
+    .addColumn('id', 'integer', identity)
+    .addColumn('email', 'text', required)
+    .addColumn('user_name', 'text', required)
+    .addColumn('password_hash', 'text', required)
+    .addColumn('language', 'text')
+    .addColumn('invitation_id', 'integer', (column) =>
+      column.references('invitations.id').onDelete('cascade'),
+    )
+    .addColumn('token_hash', 'text', unique)
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('expires_at_ms', 'bigint', required)
+    .execute();
+  await schema
+    .createTable('web_sessions')
+    .addColumn('id', 'integer', identity)
+    .addColumn('person_id', 'integer', ofPerson)
+    .addColumn('token_hash', 'text', unique)
+    .addColumn('stage', 'text', required)
+    .addColumn('address', 'text', required)
+    .addColumn('user_agent', 'text', required)
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('last_used_at_ms', 'bigint', required)
+    .addColumn('expires_at_ms', 'bigint', required)
+    .execute();
+  await schema
+    .createTable('api_tokens')
+    .addColumn('id', 'integer', identity)
+    .addColumn('person_id', 'integer', ofPerson)
+    .addColumn('name', 'text', required)
+    .addColumn('token_hash', 'text', unique)
+    .addColumn('scopes', 'text', required)
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('last_used_at_ms', 'bigint')
+    .addColumn('expires_at_ms', 'bigint')
+    .execute();
+  await schema
+    .createTable('email_tokens')
+    .addColumn('id', 'integer', identity)
+    .addColumn('person_id', 'integer', ofPerson)
+    .addColumn('purpose', 'text', required)
+    .addColumn('token_hash', 'text', unique)
+    .addColumn('new_email', 'text')
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('expires_at_ms', 'bigint', required)
+    .execute();
+  await schema
+    .createTable('mails')
+    .addColumn('id', 'integer', identity)
+    .addColumn('sealed', 'text', required)
+    .addColumn('created_at_ms', 'bigint', required)
+    .addColumn('next_try_at_ms', 'bigint', required)
+    .addColumn('tries', 'integer', required)
+    .execute();
+  await schema
+    .createTable('audit_log')
+    .addColumn('id', 'integer', identity)
+    .addColumn('at_ms', 'bigint', required)
+    .addColumn('person_id', 'integer')
+    .addColumn('act', 'text', required)
+    .addColumn('subject', 'text')
+    .addColumn('details', 'text')
+    .addColumn('address', 'text')
+    .execute();
+  for (const [table, ...columns] of [
+    ['sign_ups', 'email', 'created_at_ms'],
+    ['sign_ups', 'expires_at_ms'],
+    // What the removal of a row has to look through, and the lists of the account page.
+    ['sign_ups', 'invitation_id'],
+    ['invitations', 'user_id'],
+    ['invitations', 'invited_by'],
+    ['invitations', 'used_by'],
+    ['web_sessions', 'person_id'],
+    ['web_sessions', 'expires_at_ms'],
+    ['api_tokens', 'person_id'],
+    ['email_tokens', 'person_id', 'created_at_ms'],
+    ['email_tokens', 'expires_at_ms'],
+    ['mails', 'next_try_at_ms'],
+    ['audit_log', 'at_ms'],
+    ['audit_log', 'person_id', 'at_ms'],
+    ['audit_log', 'subject', 'at_ms'],
+  ] as const)
+    await schema
+      .createIndex(`${table}_${columns.join('_')}`)
+      .on(table)
+      .columns([...columns])
+      .execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

@@ -5,6 +5,7 @@
 // shell. Times are milliseconds since 1970. Booleans are the time since when, or null.
 
 import type { Generated, Kysely } from 'kysely';
+import type { PeopleTables } from './people-tables.ts';
 
 /** `link` and `ipv4-link` give a tunnel's ends addresses, of the family that is inside. */
 export type PoolPurpose = 'link' | 'delegation' | 'ipv4-link';
@@ -16,7 +17,7 @@ export type Encapsulation = 'v6v4' | 'v6udpv4';
 export type Ports = 'open' | 'closed';
 export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user' | 'group';
 
-export interface Tables {
+export interface Tables extends PeopleTables {
   schema_version: { version: number };
   settings: { name: string; value: string };
   users: {

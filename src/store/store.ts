@@ -28,6 +28,7 @@ import {
 } from './ipv4-tunnels.ts';
 import { migrate } from './migrations.ts';
 import { type Ownership, readOwnership, readOwnershipsFrom } from './ownerships.ts';
+import { PeopleStore } from './people.ts';
 import {
   addGroup,
   type Group,
@@ -76,35 +77,34 @@ import {
   type Tunnel,
   type TunnelKey,
 } from './tunnels.ts';
+import {
+  insertUser,
+  removeUser,
+  type SealedSecret,
+  secretColumns,
+  setUserDisabled,
+  toUser,
+  type User,
+} from './users.ts';
 
-export interface User {
-  readonly id: number;
-  readonly name: string;
-  readonly disabledAtMs: number | undefined;
-  /** May have tunnels to addresses that are not their own; undefined: not. */
-  readonly proxyTrustedAtMs: number | undefined;
-  /** The group's number; undefined: in none. */
-  readonly groupId: number | undefined;
-  readonly createdAtMs: number;
-}
-
-/** What is kept of a user's secret, encrypted by the broker; opaque here. */
-export interface SealedSecret {
-  readonly sealedHa1: string;
-  /** Undefined: set before SCRAM was known. */
-  readonly sealedScram: string | undefined;
-}
+export type { SealedSecret, User } from './users.ts';
 
 const CHANGES_KEPT = 100_000;
 
 export class Store {
   readonly #backend: Backend;
   readonly #changesKept: number;
+  /** Who signs in to the portal, and what is theirs. */
+  readonly people: PeopleStore;
   #closed = false;
 
   private constructor(backend: Backend, changesKept: number) {
     this.#backend = backend;
     this.#changesKept = changesKept;
+    this.people = new PeopleStore({
+      reading: () => this.#db,
+      act: (nowMs, act) => this.#act(nowMs, act),
+    });
   }
 
   /**
@@ -161,24 +161,7 @@ export class Store {
   // Users
 
   async addUser(name: string, secret: SealedSecret, nowMs: number): Promise<User | 'name-taken'> {
-    return this.#act(nowMs, async ({ tx, changed }) => {
-      const row = await tx
-        .insertInto('users')
-        .values({ name, ...secretColumns(secret), created_at_ms: nowMs })
-        .onConflict((conflict) => conflict.column('name').doNothing())
-        .returning('id')
-        .executeTakeFirst();
-      if (!row) return 'name-taken';
-      changed('user', row.id);
-      return {
-        id: row.id,
-        name,
-        disabledAtMs: undefined,
-        proxyTrustedAtMs: undefined,
-        groupId: undefined,
-        createdAtMs: nowMs,
-      };
-    });
+    return this.#act(nowMs, (act) => insertUser(act, name, secret));
   }
 
   async user(name: string): Promise<(User & SealedSecret) | undefined> {
@@ -219,17 +202,7 @@ export class Store {
 
   /** Disabling takes the clients away from the user's tunnels too. False: there is no such user. */
   async setUserDisabled(userId: number, disabled: boolean, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, async (act) => {
-      const { numUpdatedRows } = await act.tx
-        .updateTable('users')
-        .set({ disabled_at_ms: disabled ? nowMs : null })
-        .where('id', '=', userId)
-        .executeTakeFirst();
-      for (const tunnel of disabled ? await tunnelsOf(act.tx, userId) : [])
-        await takeDownTunnel(act, tunnel);
-      act.changed('user', userId);
-      return numUpdatedRows === 1n;
-    });
+    return this.#act(nowMs, (act) => setUserDisabled(act, userId, disabled));
   }
 
   /** For logins from now on. False: there is no such user. */
@@ -245,17 +218,9 @@ export class Store {
     });
   }
 
-  /** Closes the user's tunnels too: their addresses go to somebody else. False: no such user. */
+  /** See {@link removeUser}. */
   async removeUser(userId: number, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, async (act) => {
-      for (const tunnel of await tunnelsOf(act.tx, userId)) await closeTunnel(act, tunnel);
-      const { numDeletedRows } = await act.tx
-        .deleteFrom('users')
-        .where('id', '=', userId)
-        .executeTakeFirst();
-      act.changed('user', userId);
-      return numDeletedRows === 1n;
-    });
+    return this.#act(nowMs, (act) => removeUser(act, userId));
   }
 
   /** See {@link putUsers}: one transaction for all of them. */
@@ -535,31 +500,4 @@ class Undo extends Error {
 
 async function anyTunnel(db: Reader, tunnelId: number): Promise<AnyTunnel | undefined> {
   return (await readTunnel(db, { tunnelId })) ?? readIpv4Tunnel(db, { tunnelId });
-}
-
-async function tunnelsOf(db: Reader, userId: number): Promise<readonly AnyTunnel[]> {
-  const tunnels = [await readTunnel(db, { userId }), await readIpv4Tunnel(db, { userId })];
-  return tunnels.filter((tunnel) => tunnel !== undefined);
-}
-
-function secretColumns({ sealedHa1, sealedScram }: SealedSecret) {
-  return { sealed_ha1: sealedHa1, sealed_scram: sealedScram ?? null };
-}
-
-function toUser(row: {
-  id: number;
-  name: string;
-  disabled_at_ms: number | null;
-  proxy_trusted_at_ms: number | null;
-  group_id: number | null;
-  created_at_ms: number;
-}): User {
-  return {
-    id: row.id,
-    name: row.name,
-    disabledAtMs: row.disabled_at_ms ?? undefined,
-    proxyTrustedAtMs: row.proxy_trusted_at_ms ?? undefined,
-    groupId: row.group_id ?? undefined,
-    createdAtMs: row.created_at_ms,
-  };
 }

@@ -1,0 +1,82 @@
+// How pages are registered: by who may see them. A page for members never runs for anybody else, and no
+// form is taken that was not ours.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Role } from '../broker/people-parts.ts';
+import type { SignedIn } from '../broker/people-sign-in.ts';
+import { failurePage } from './failures.ts';
+import { csrfFits } from './session.ts';
+import { type House, Visit } from './visit.ts';
+
+type Answer = FastifyReply | Promise<FastifyReply>;
+
+export interface RouteSet<Rest extends readonly unknown[]> {
+  get(path: string, handler: (visit: Visit, ...rest: Rest) => Answer): void;
+  /** Forms: the token in `csrf` was checked. */
+  post(path: string, handler: (visit: Visit, ...rest: Rest) => Answer): void;
+}
+
+export class Routes {
+  readonly #app: FastifyInstance;
+  readonly #house: House;
+  readonly anybody: RouteSet<[]>;
+  /** Whoever else comes is sent to sign in, and back. */
+  readonly members: RouteSet<[me: SignedIn]>;
+
+  constructor(app: FastifyInstance, house: House) {
+    this.#app = app;
+    this.#house = house;
+    this.anybody = this.#set((visit, handler) => handler(visit));
+    this.members = this.#set((visit, handler: (visit: Visit, me: SignedIn) => Answer) =>
+      visit.signedIn ? handler(visit, visit.signedIn) : sendToSignIn(visit),
+    );
+  }
+
+  /** For who has one of the roles. */
+  staff(...roles: readonly Role[]): RouteSet<[me: SignedIn]> {
+    return this.#set((visit, handler: (visit: Visit, me: SignedIn) => Answer) => {
+      if (!visit.signedIn) return sendToSignIn(visit);
+      return roles.includes(visit.signedIn.person.role)
+        ? handler(visit, visit.signedIn)
+        : failurePage(visit, 'forbidden');
+    });
+  }
+
+  #set<Rest extends readonly unknown[]>(
+    admit: (visit: Visit, handler: (visit: Visit, ...rest: Rest) => Answer) => Answer,
+  ): RouteSet<Rest> {
+    return {
+      get: (path, handler) => {
+        this.#app.get(path, async (request, reply) =>
+          admit(await this.#visit(request, reply), handler),
+        );
+      },
+      post: (path, handler) => {
+        this.#app.post(path, async (request, reply) => {
+          const visit = await this.#visit(request, reply);
+          return this.#formIsOurs(visit) ? admit(visit, handler) : failurePage(visit, 'stale');
+        });
+      },
+    };
+  }
+
+  async #visit(request: FastifyRequest, reply: FastifyReply): Promise<Visit> {
+    const { cookies, portal } = this.#house;
+    const token = cookies.read(request, 'session');
+    const session = token === undefined ? undefined : await portal.people.signIns.session(token);
+    return new Visit(this.#house, request, reply, session);
+  }
+
+  #formIsOurs(visit: Visit): boolean {
+    // Browsers say where a form was; what no browser sent has no cookies to misuse.
+    const site = visit.request.headers['sec-fetch-site'];
+    if (site !== undefined && site !== 'same-origin' && site !== 'none') return false;
+    const token = this.#house.cookies.read(visit.request, visit.session ? 'session' : 'visitor');
+    return csrfFits(token, visit.field('csrf'));
+  }
+}
+
+function sendToSignIn(visit: Visit): FastifyReply {
+  const next = visit.request.method === 'GET' ? visit.request.url : '/account';
+  return visit.redirect(`/sign-in?next=${encodeURIComponent(next)}`);
+}
