@@ -128,9 +128,10 @@ export function formatIpv6(address: Ipv6Address): string {
 
 /** Eight groups of four digits: the only form that every TSP client reads (RFC 5572 practice). */
 export function formatIpv6Expanded(address: Ipv6Address): string {
-  return groupsOf(address)
-    .map((group) => group.toString(16).padStart(4, '0'))
-    .join(':');
+  const digits = address.toString(16).padStart(32, '0');
+  let text = digits.slice(0, 4);
+  for (let at = 4; at < 32; at += 4) text += `:${digits.slice(at, at + 4)}`;
+  return text;
 }
 
 function groupsOf(address: Ipv6Address): number[] {

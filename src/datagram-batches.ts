@@ -11,11 +11,12 @@ import type { Endpoint, IpAddress } from './address.ts';
 export type Receiver = (bytes: Uint8Array, from: Endpoint) => void;
 
 const BATCH = 64;
-/** How many wait to be sent while a thread is sending. */
-const OUTBOX = 256;
+/** How many wait to be sent while a thread is sending: a commit can answer hundreds at once. */
+const OUTBOX = 1024;
 /** So few are sent at once: to wake a thread takes as long. */
-const FEW = 8;
-const DATAGRAM_OCTETS = 8192;
+const FEW = 4;
+/** The longest that are read whole, and that are sent. */
+const [IN_OCTETS, OUT_OCTETS] = [8192, 1536] as const;
 /** So that the event loop has its turn in a flood. */
 const BATCHES_AT_ONCE = 4;
 
@@ -48,7 +49,7 @@ export class DatagramBatches {
 
   /**
    * `fd`: a UDP socket that is open until this is closed. `refused` gets what the system would not
-   * take at once.
+   * take at once, and what is longer than what is usual here.
    */
   constructor(
     fd: number,
@@ -61,9 +62,10 @@ export class DatagramBatches {
     // The forced kind needs CAP_NET_ADMIN, the other is cut down to the system's limit.
     if (this.#setOption(RECEIVE_BUFFER_FORCED, BUFFER_OCTETS) < 0)
       this.#setOption(RECEIVE_BUFFER, BUFFER_OCTETS);
-    this.#in = new Area(family, BATCH, true);
-    this.#out = new Area(family, OUTBOX, false);
-    this.#spare = new Area(family, OUTBOX, false);
+    this.#in = new Area(family, BATCH, IN_OCTETS);
+    for (let i = 0; i < BATCH; i++) this.#in.prepare(i);
+    this.#out = new Area(family, OUTBOX, OUT_OCTETS);
+    this.#spare = new Area(family, OUTBOX, OUT_OCTETS);
   }
 
   /**
@@ -96,6 +98,10 @@ export class DatagramBatches {
 
   /** Leaves with the next {@link flush}, or before when there are many. */
   put(to: Endpoint, bytes: Uint8Array): void {
+    if (bytes.length > OUT_OCTETS) {
+      this.#refused(bytes, to);
+      return;
+    }
     if (this.#queued === OUTBOX) {
       this.#send(this.#out, 0, OUTBOX);
       this.#queued = 0;
@@ -158,13 +164,15 @@ class Area {
   readonly #controls: Buffer;
   readonly #family: 'IPv4' | 'IPv6';
   readonly #nameLength: number;
+  readonly #octets: number;
 
-  /** Whether the system `reads` datagrams into it, or sends them out of it. */
-  constructor(family: 'IPv4' | 'IPv6', count: number, reads: boolean) {
+  /** `octets`: the longest datagram. */
+  constructor(family: 'IPv4' | 'IPv6', count: number, octets: number) {
     this.headers = Buffer.alloc(count * HEADER);
     this.#iovs = Buffer.alloc(count * IOV);
     this.#names = Buffer.alloc(count * NAME);
-    this.#payloads = Buffer.alloc(count * DATAGRAM_OCTETS);
+    this.#octets = octets;
+    this.#payloads = Buffer.alloc(count * octets);
     this.#controls = Buffer.alloc(count * CONTROL);
     this.#family = family;
     this.#nameLength = family === 'IPv4' ? 16 : 28;
@@ -176,11 +184,9 @@ class Area {
       this.headers.writeBigUInt64LE(iovs! + BigInt(i * IOV), header + AT_IOV);
       this.headers.writeBigUInt64LE(1n, header + AT_IOV_COUNT);
       this.headers.writeUInt32LE(this.#nameLength, header + AT_NAME_LENGTH);
-      if (reads)
-        this.headers.writeBigUInt64LE(controls! + BigInt(i * CONTROL), header + AT_CONTROL);
-      this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * DATAGRAM_OCTETS), i * IOV);
+      this.headers.writeBigUInt64LE(controls! + BigInt(i * CONTROL), header + AT_CONTROL);
+      this.#iovs.writeBigUInt64LE(payloads! + BigInt(i * octets), i * IOV);
       this.#names.writeUInt16LE(family === 'IPv4' ? FAMILY_IPV4 : FAMILY_IPV6, i * NAME);
-      if (reads) this.prepare(i);
     }
   }
 
@@ -188,7 +194,7 @@ class Area {
   prepare(index: number): void {
     this.headers.writeUInt32LE(this.#nameLength, index * HEADER + AT_NAME_LENGTH);
     this.headers.writeUInt32LE(CONTROL, index * HEADER + AT_CONTROL_LENGTH);
-    this.#iovs.writeUInt32LE(DATAGRAM_OCTETS, index * IOV + 8);
+    this.#iovs.writeUInt32LE(this.#octets, index * IOV + 8);
   }
 
   put(index: number, { address, port }: Endpoint, bytes: Uint8Array): void {
@@ -199,7 +205,7 @@ class Area {
       this.#names.writeBigUInt64BE(address >> 64n, name + 8);
       this.#names.writeBigUInt64BE(address & 0xffff_ffff_ffff_ffffn, name + 16);
     }
-    this.#payloads.set(bytes, index * DATAGRAM_OCTETS);
+    this.#payloads.set(bytes, index * this.#octets);
     this.#iovs.writeUInt32LE(bytes.length, index * IOV + 8);
   }
 
@@ -229,7 +235,7 @@ class Area {
   }
 
   #slice(index: number, length: number): Uint8Array {
-    const start = index * DATAGRAM_OCTETS;
+    const start = index * this.#octets;
     return this.#payloads.subarray(start, start + length);
   }
 }

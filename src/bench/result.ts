@@ -33,7 +33,9 @@ export interface BenchResult {
   readonly mechanism: string;
   readonly mode: 'closed' | 'open';
   readonly seconds: number;
+  /** All that were begun in that time and came to a tunnel, of them those that did so in that time. */
   readonly logins: number;
+  readonly loginsInTime: number;
   readonly loginsPerSecond: number;
   readonly p50Ms: number | undefined;
   readonly p90Ms: number | undefined;
@@ -81,6 +83,7 @@ export function resultOf(
     mode: plan.pace.type,
     seconds: rounded(seconds, 2),
     logins: tally.get('succeeded'),
+    loginsInTime: completed,
     loginsPerSecond: rounded(completed / seconds, 1),
     p50Ms: percentile(0.5),
     p90Ms: percentile(0.9),
@@ -107,7 +110,7 @@ export function resultOf(
 }
 
 const WORDS: Readonly<Record<string, string>> = {
-  'no-answer': 'the server stopped answering',
+  'no-answer': 'no answer',
   'no-common-mechanism': 'the server does not offer this mechanism',
   'tunnel-type-not-offered': 'the server has no tunnels in UDP',
   'server-not-proven': 'the server does not know the secret',

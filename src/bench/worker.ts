@@ -14,9 +14,6 @@ import { Tally } from './tally.ts';
 const LONGEST_WAIT_MS = 16;
 /** How long logins that were under way at the end may still take. */
 const FINISH_MS = 10_000;
-/** A flood of answers must not keep from alarms and from beginning what is due. */
-const LONGEST_TURN_MS = 8;
-
 class Run {
   readonly #plan: BenchPlan;
   readonly #tally: Tally;
@@ -135,16 +132,8 @@ class Run {
   /** Sends what was begun, and handles what has come, waiting for it up to `waitMs`. */
   #turn(waitMs: number): void {
     this.#sockets.flush();
-    let timeoutMs = Math.max(0, Math.floor(waitMs));
-    let endMs: number | undefined;
-    for (;;) {
-      const count = this.#sockets.receive(timeoutMs, this.#receive);
-      this.#nowMs = performance.now();
-      this.#sockets.flush();
-      endMs ??= this.#nowMs + LONGEST_TURN_MS;
-      if (count === 0 || this.#nowMs >= endMs) break;
-      timeoutMs = 0;
-    }
+    this.#sockets.receive(Math.max(0, waitMs), this.#receive);
+    this.#nowMs = performance.now();
     this.#clients.expire(this.#nowMs);
     this.#sockets.flush();
   }

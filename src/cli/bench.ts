@@ -3,11 +3,12 @@
 import type { Command } from 'commander';
 import { formatPrefix } from '../address.ts';
 import { type BenchPlan, userName } from '../bench/plan.ts';
+import type { BenchResult } from '../bench/result.ts';
 import { BenchFailed, startBench } from '../bench.ts';
 import { makeSecret } from '../broker/accounts.ts';
 import { openAccounts, withStore } from '../parts.ts';
 import { MAX_USERS, MECHANISMS, planOf, type RunFlags } from './bench-options.ts';
-import { followBench, printSummary } from './bench-report.ts';
+import { followBench, ownAddresses, printSummary } from './bench-report.ts';
 import { addConfigOption, configOf } from './config-option.ts';
 import { fail, printJson, wholeNumber } from './output.ts';
 import { Progress } from './progress.ts';
@@ -125,7 +126,7 @@ async function run(target: string, flags: RunFlags): Promise<void> {
     follower.end();
     if (flags.json) printJson(result);
     else printSummary(plan, result);
-    if (result.logins === 0) fail('not one login succeeded');
+    if (result.logins === 0) fail(explainNothing(target, plan, result));
   } catch (error) {
     follower.end();
     if (error instanceof BenchFailed) fail(explainFailure(error, plan));
@@ -133,6 +134,14 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   } finally {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, stop);
   }
+}
+
+function explainNothing(target: string, plan: BenchPlan, result: BenchResult): string {
+  if (result.datagramsReceived > 0) return 'not one login succeeded';
+  return (
+    `nothing came back from ${target}: does it run, and do its answers find their way to ` +
+    `${ownAddresses(plan)}?`
+  );
 }
 
 function explainFailure({ message, code }: BenchFailed, { from }: BenchPlan): string {

@@ -46,7 +46,6 @@ export class DatagramListener {
         const { count, waitedMs } = batches.receive((each, from) => this.#receive(each, from));
         load.noteSocket(waitedMs, sessionNowMs());
         metrics.datagrams(1 + count);
-        this.#flush();
       });
       socket.on('error', (error) => log.error({ err: error }, 'a TSP socket failed'));
     }

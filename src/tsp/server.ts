@@ -85,6 +85,9 @@ const MAX_SALT_LOOKUPS = 200;
 /** How long a network may hold back a copy of a message. */
 const COPY_LIFETIME_MS = 10_000;
 
+/** So much later than due a session may end. */
+const MOVE_EVERY_MS = 500;
+
 /** How many of the oldest sessions are looked at for one that may go. */
 const DISPENSABLE_AMONG = 16;
 
@@ -103,6 +106,8 @@ interface Member {
   readonly unproven: boolean;
   /** Length of the last message's text. */
   requestOctets: number;
+  /** When it was last put behind the others. */
+  movedMs: number;
 }
 
 /**
@@ -115,7 +120,7 @@ export class TspServer {
   readonly #reception: Reception;
   readonly #budget: AnswerBudget;
   readonly #peers = new Map<number | string, Peer>();
-  /** Ordered by last activity, which is the order of their deadlines. */
+  /** Ordered by last activity, to within {@link MOVE_EVERY_MS}, which is the order of their deadlines. */
   readonly #sessions = new Map<SessionId, Member>();
   readonly #crowd: Crowd;
   #unproven = 0;
@@ -287,7 +292,8 @@ export class TspServer {
       ...(redirect && { redirect }),
     } as const;
     const dialogue = new Dialogue(new ServerSession(facts, nowMs), opening);
-    const member = { peer, dialogue, unproven, requestOctets: opening.payload.length };
+    const requestOctets = opening.payload.length;
+    const member = { peer, dialogue, unproven, requestOctets, movedMs: nowMs };
     if (peer.current) peer.successor = member;
     else peer.current = member;
     this.#sessions.set(id, member);
@@ -316,9 +322,23 @@ export class TspServer {
   #tell(member: Member, event: SessionEvent, nowMs: number, header?: Header): ServerCommand[] {
     const { dialogue } = member;
     const { answers, others } = dialogue.settle(dialogue.session.handle(event, nowMs), header);
-    this.#sessions.delete(dialogue.session.id);
-    this.#sessions.set(dialogue.session.id, member);
-    return [...answers.flatMap((answer) => this.#send(member, answer, nowMs)), ...others];
+    this.#moveBack(member, nowMs);
+    const sent = answers.length === 0 ? [] : this.#sendAll(member, answers, nowMs);
+    return others.length === 0 ? sent : [...sent, ...others];
+  }
+
+  /** Not for every message: a login has five, and a map of all sessions is slow to change. */
+  #moveBack(member: Member, nowMs: number): void {
+    if (nowMs - member.movedMs < MOVE_EVERY_MS) return;
+    member.movedMs = nowMs;
+    const { id } = member.dialogue.session;
+    this.#sessions.delete(id);
+    this.#sessions.set(id, member);
+  }
+
+  #sendAll(member: Member, answers: readonly Answer[], nowMs: number): ServerCommand[] {
+    if (answers.length === 1) return this.#send(member, answers[0]!, nowMs);
+    return answers.flatMap((answer) => this.#send(member, answer, nowMs));
   }
 
   #send(member: Member, answer: Answer, nowMs: number): ServerCommand[] {
