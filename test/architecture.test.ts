@@ -76,6 +76,8 @@ const RULES: readonly Rule[] = [
       'node:*',
     ],
     why: 'pages and API; never the store or the kernel, only what a desk of the broker offers',
+  },
+  {
     from: 'setup',
     may: ['address'],
     why: 'words and commands made of the facts of one tunnel; pure',
