@@ -336,6 +336,23 @@ export const SETTINGS = {
       'How many days it is known who had which address, and where clients came from: names, addresses, ' +
         'ports and times, which is personal data. 0: nothing beyond the present.',
     ),
+    traffic: setting(
+      flag,
+      true,
+      'Keep how many bytes and packets went through each tunnel and through all of them.',
+    ),
+    trafficSeconds: setting(
+      whole(1, 3600),
+      300,
+      'How often the counters are read for it. What is kept is by five minutes, hours and days.',
+    ),
+    trafficFiveMinuteDays: setting(
+      whole(1, 3650),
+      2,
+      'How many days traffic is kept by five minutes; 50 bytes for each tunnel that moved something.',
+    ),
+    trafficHourDays: setting(whole(1, 3650), 60, 'The same by the hour.'),
+    trafficDayDays: setting(whole(1, 36_500), 730, 'The same by the day.'),
   },
   metrics: {
     listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),

@@ -53,6 +53,7 @@ import {
 } from './pools.ts';
 import { prepared } from './prepared.ts';
 import type { Reader, TunnelFamily, TunnelState } from './schema.ts';
+import { TrafficStore } from './traffic.ts';
 import {
   type AttachRequest,
   type AttachResult,
@@ -104,6 +105,8 @@ export class Store {
   readonly #keepsPast: boolean;
   /** Who had which address. */
   readonly history: HistoryStore;
+  /** What went through tunnels. */
+  readonly traffic: TrafficStore;
   #closed = false;
 
   private constructor(backend: Backend, changesKept: number, keepsPast: boolean) {
@@ -115,6 +118,7 @@ export class Store {
       writing: (write) => this.#open.transaction(write),
     };
     this.history = new HistoryStore(room);
+    this.traffic = new TrafficStore(room);
   }
 
   /**
