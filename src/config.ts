@@ -208,6 +208,31 @@ export const SETTINGS = {
       'Positions of all delegation pools together; 4 bytes each.',
     ),
   },
+  history: {
+    attachmentsDays: setting(
+      whole(0, 36_500),
+      180,
+      'How many days it is known who had which address, and where clients came from: names, addresses, ' +
+        'ports and times, which is personal data. 0: nothing beyond the present.',
+    ),
+    traffic: setting(
+      flag,
+      true,
+      'Keep how many bytes and packets went through each tunnel and through all of them.',
+    ),
+    trafficSeconds: setting(
+      whole(1, 3600),
+      300,
+      'How often the counters are read for it. What is kept is by five minutes, hours and days.',
+    ),
+    trafficFiveMinuteDays: setting(
+      whole(1, 3650),
+      2,
+      'How many days traffic is kept by five minutes; 50 bytes for each tunnel that moved something.',
+    ),
+    trafficHourDays: setting(whole(1, 3650), 60, 'The same by the hour.'),
+    trafficDayDays: setting(whole(1, 36_500), 730, 'The same by the day.'),
+  },
   web: WEB_SETTINGS,
   mail: MAIL_SETTINGS,
   metrics: {

@@ -14,6 +14,9 @@ import {
 } from './address.ts';
 
 import { Broker } from './broker/broker.ts';
+import { forgetSome, type Kept } from './broker/forgetting.ts';
+import { Loop } from './broker/loop.ts';
+import { TrafficSampler } from './broker/traffic.ts';
 import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
 import {
@@ -27,10 +30,12 @@ import {
 } from './host.ts';
 import { Metrics } from './metrics.ts';
 import { openAccounts, openStore, Unusable } from './parts.ts';
+import { type Resolution, untilNextSample } from './store/buckets.ts';
 import type { Store } from './store/store.ts';
 import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
 
 const RULES_EVERY_MS = 10_000;
+const FORGET_EVERY_MS = 60_000;
 
 export interface Running {
   /** Lets go in order. Programs and maps stay: traffic flows on. */
@@ -98,17 +103,30 @@ async function build(
     sessions: () => listener?.sessionCount ?? 0,
     load: () => listener?.load ?? { waiting: 0, tooMuch: false },
   });
+  const complain = (message: string, error?: unknown) => log.error({ err: error }, message);
+  const trafficEveryMs = config.history.trafficSeconds * 1000;
+  const traffic = new TrafficSampler({
+    store,
+    dataplane,
+    everyMs: trafficEveryMs,
+    state: () => ({
+      sessions: listener?.sessionCount ?? 0,
+      logins: metrics.loginCounts.accepted,
+      loginFailures: metrics.loginCounts.failed,
+    }),
+  });
   const broker = await Broker.start({
     store,
     dataplane,
     accounts,
+    beforeReset: (family, slot) => traffic.beforeReset(family, slot),
     policy: {
       keepaliveSeconds: config.tunnel.keepaliveSeconds,
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
       userLeaseSeconds: config.tunnel.userLeaseDays * 86_400,
       maxTunnelsPerAddress: config.tunnel.maxPerAddress,
     },
-    log: (message, error) => log.error({ err: error }, message),
+    log: complain,
     onLockout: (event) => {
       metrics.oddity(`login-${event.type}`);
       if (event.type !== 'held-back') return;
@@ -118,6 +136,13 @@ async function build(
     },
   });
   parts.defer(() => broker.stop());
+  const forgetting = new Loop(
+    'forgetting the past',
+    FORGET_EVERY_MS,
+    () => forgetSome(keptOf(config, store), Date.now()),
+    complain,
+  );
+  parts.defer(() => forgetting.stop());
   const { reconciled } = broker;
   say(
     `The kernel's maps in ${pinDirectory} agree with the store: ` +
@@ -156,6 +181,19 @@ async function build(
   }, RULES_EVERY_MS);
   parts.defer(() => clearInterval(rules));
 
+  if (config.history.traffic) {
+    const sampling = new Loop(
+      'reading the tunnels’ counters',
+      () => untilNextSample(Date.now(), trafficEveryMs),
+      () => traffic.sample(),
+      complain,
+    );
+    parts.defer(async () => {
+      await sampling.stop();
+      await traffic.end().catch((error: unknown) => complain('the last counts are lost', error));
+    });
+  }
+
   const { mechanisms, maxSessions, maxConnections, maxWaiting, v4v6 } = config.tsp;
   const redirect = redirectOf(config.tsp.redirect, config.tsp.redirectPhase);
   const decoyKey = await store.settingOrInitial('decoy_key', randomBytes(32).toString('hex'));
@@ -190,6 +228,20 @@ function explaining<T>(act: () => T): T {
     if (!(error instanceof Error) || error.constructor !== Error) throw error;
     throw new Unusable(error.message, { cause: error });
   }
+}
+
+/** What the store keeps for a while. */
+function keptOf({ history }: Config, store: Store): readonly Kept[] {
+  const traffic = (resolution: Resolution, days: number): Kept => ({
+    days,
+    forget: (beforeMs) => store.traffic.prune(resolution, beforeMs),
+  });
+  return [
+    { days: history.attachmentsDays, forget: (beforeMs) => store.history.prune(beforeMs) },
+    traffic('5-minutes', history.trafficFiveMinuteDays),
+    traffic('hours', history.trafficHourDays),
+    traffic('days', history.trafficDayDays),
+  ];
 }
 
 function chooseUplink(config: Config): string {
