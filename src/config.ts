@@ -155,6 +155,12 @@ export const SETTINGS = {
       0,
       'After how many days without its client a user’s tunnel gives its addresses back; 0 for never.',
     ),
+    deletedHoldDays: setting(
+      whole(0, 36_500),
+      14,
+      'For how many days the addresses of a tunnel that its user has deleted are held for them; 0: not ' +
+        'at all.',
+    ),
     maxPerAddress: setting(
       whole(0, 1_000_000),
       16,

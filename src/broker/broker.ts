@@ -363,7 +363,8 @@ export class Broker {
       if (this.#projection.hasFailed('ipv6', tunnel.slot)) return refuse('internal');
       // A login where the tunnel was already changes no map, but is a sign of life.
       const { slot, keepaliveSeconds } = tunnel;
-      const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds });
+      const isStatic = tunnel.staticClient === client.address;
+      const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds, isStatic });
       this.#idle.ipv6.watch(slot, silence, nowMs);
       return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
     });

@@ -41,7 +41,7 @@ function addressesOf(tunnel: Tunnel | Ipv4Tunnel) {
 
 /** `dataplane` is absent when nothing is loaded; then there are no counts. */
 export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, defaultMtu: number) {
-  const { attachment, state, userDisabled, slot, family, policy, group } = tunnel;
+  const { slot, family, policy, group } = tunnel;
   const ipv4 = family === 'ipv4';
   const counters = ipv4 ? dataplane?.countersV4v6(slot) : dataplane?.counters(slot);
   const faults = ipv4 ? dataplane?.faultsV4v6(slot) : dataplane?.faults(slot);
@@ -49,7 +49,7 @@ export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, de
   return {
     tunnel: tunnel.id,
     user: tunnel.user?.name,
-    state: state === 'disabled' || userDisabled ? 'disabled' : attachment ? 'attached' : 'detached',
+    state: standingOf(tunnel),
     ...addressesOf(tunnel),
     keepaliveSeconds: tunnel.keepaliveSeconds,
     created: isoTime(tunnel.createdAtMs),
@@ -71,6 +71,12 @@ export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, de
     drops: faults && describeFaults(faults),
     stray: stray ? describeStray(stray) : undefined,
   };
+}
+
+function standingOf({ state, userDisabled, attachment }: AnyTunnel) {
+  if (state === 'disabled' || userDisabled) return 'disabled';
+  if (state !== 'enabled') return state;
+  return attachment ? 'attached' : 'detached';
 }
 
 function describeFaults({ packets, last }: TunnelFaults) {

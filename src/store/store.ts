@@ -111,6 +111,7 @@ export class Store {
     this.people = new PeopleStore({
       reading: () => this.#db,
       act: (nowMs, act) => this.#act(nowMs, act),
+      actOrUndo: (nowMs, act) => this.#actOrUndo(nowMs, act),
     });
     this.#keepsPast = keepsPast;
     const room: Room = {
