@@ -16,7 +16,7 @@ import {
   type PolicyFlags,
   policyChangeOf,
 } from './policy-options.ts';
-import { describe, showTunnel } from './tunnel-view.ts';
+import { describe, diagnosisOf, showDiagnosis, showTunnel } from './tunnel-view.ts';
 
 interface Flags {
   config?: string;
@@ -65,9 +65,14 @@ export function addTunnelCommands(program: Command): void {
       const found = await withStore(config, (store) => findTunnel(store, which));
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
       const shown = describe(found, dataplane, config.tunnel.mtu);
+      const diagnosis = diagnosisOf(found, dataplane, config.tunnel.mtu, Date.now());
       dataplane?.close();
-      if (flags.json) printJson(shown);
-      else showTunnel(shown);
+      if (flags.json) {
+        printJson({ ...shown, diagnosis });
+        return;
+      }
+      showTunnel(shown);
+      showDiagnosis(diagnosis);
     });
 
   addPolicyOptions(command('set <tunnel>'))
