@@ -2,9 +2,12 @@
 // means. For people as lines, for machines as JSON.
 
 import { formatEndpoint, formatIpv4, formatIpv6, formatPrefix } from '../address.ts';
+import { diagnose } from '../broker/diagnosis.ts';
+import { sentenceOf } from '../broker/diagnosis-texts.ts';
 import { explainOutcome, FAULT_WORDS } from '../broker/explain.ts';
 import { ipv4ViewOf } from '../broker/ipv4-tunnels.ts';
 import { effectivePolicy } from '../broker/policy.ts';
+import { statusOf } from '../broker/tunnel-status.ts';
 import type { Dataplane, OutcomeName, Stray, TunnelFaults } from '../dataplane/dataplane.ts';
 import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Tunnel } from '../store/tunnels.ts';
@@ -132,6 +135,27 @@ export function showTunnel({ counters, drops, stray, policy, ...shown }: TunnelV
     );
     console.log(`  ${explained(stray)}`);
   }
+}
+
+/** What is wrong with the tunnel, if anything: findings with their English sentences. */
+export function diagnosisOf(
+  tunnel: AnyTunnel,
+  dataplane: Dataplane | undefined,
+  defaultMtu: number,
+  nowMs: number,
+) {
+  const status = statusOf(tunnel, dataplane, defaultMtu, nowMs, dataplane?.strays());
+  const format = { time: (atMs: number) => formatAgo(atMs, nowMs), count: String };
+  return diagnose(status, nowMs).map((finding) => ({
+    ...finding,
+    sentence: sentenceOf(finding, 'en', format),
+  }));
+}
+
+const MARKS = { fine: '✔', notice: '!', problem: '✘' } as const;
+
+export function showDiagnosis(findings: ReturnType<typeof diagnosisOf>): void {
+  for (const { severity, sentence } of findings) console.log(`${MARKS[severity]} ${sentence}`);
 }
 
 function ago(time: string | undefined, nowMs: number): string {

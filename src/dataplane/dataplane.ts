@@ -23,6 +23,7 @@ import {
   SIGNALLING_LIMITS,
   type Standing,
   type Stray,
+  type StrayAt,
   type TunnelCounters,
   type TunnelFaults,
 } from './contract.ts';
@@ -92,6 +93,7 @@ import {
   strayOf,
   strayPlace,
 } from './records.ts';
+import { readStrays } from './strays.ts';
 import type { Standings } from './traffic-reader.ts';
 import { TunnelRecords } from './tunnel-records.ts';
 import { syncTunnelRoutes, type TunnelRoutesOptions } from './tunnel-routes.ts';
@@ -99,7 +101,7 @@ import { V4v6Records } from './v4v6-records.ts';
 
 export type * from './contract.ts';
 export { FILTERED_PORTS, SIGNALLING_LIMITS } from './contract.ts';
-export type { OutcomeName } from './layout.gen.ts';
+export type { FaultName, OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
@@ -375,6 +377,11 @@ export class Dataplane {
     const place = strayPlace(endpoint, this.#config.hashMultiplier);
     const stray = readStray(readElement(this.#maps.strays, place, STRAY_SIZE), 0);
     return strayOf(stray, endpoint, Date.now(), monotonicNowMs());
+  }
+
+  /** Of all endpoints; takes some milliseconds. */
+  strays(): StrayAt[] {
+    return readStrays(this.#maps.strays, Date.now(), monotonicNowMs());
   }
 
   /** Attaches or moves a tunnel for IPv4 over IPv6; v4v6 slots are counted apart. Counters stay. */
