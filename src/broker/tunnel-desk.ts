@@ -9,19 +9,32 @@ import {
   parseIp,
   parseIpv4Prefix,
 } from '../address.ts';
+import { type Period, SPAN_MS, spansOf } from '../store/buckets.ts';
 import type { OwnRefusal, StaticPlace } from '../store/own-tunnels.ts';
 import type { Pool } from '../store/pools.ts';
 import type { Store } from '../store/store.ts';
+import type { TrafficPoint } from '../store/traffic.ts';
 import type { OpenChoice, OpenSituation, TunnelRequest } from '../store/tunnel-acts.ts';
 import type { Accounts } from './accounts.ts';
 import { planPools } from './allocation.ts';
+import { diagnose, type Finding } from './diagnosis.ts';
 import { keepaliveSecondsFor, USER_LIFETIME_SECONDS } from './lifetime.ts';
 import { Lockout } from './lockout.ts';
 import { type OwnTunnel, ownIpv4Tunnel, ownIpv6Tunnel } from './own-tunnel.ts';
 import { Budget } from './people-budget.ts';
 import { auditOf, HOUR_MS, type Person, type Visitor } from './people-parts.ts';
+import { statusOf } from './tunnel-status.ts';
 
+export type { Period } from '../store/buckets.ts';
 export type { OwnTunnel } from './own-tunnel.ts';
+
+/** Inner octets and packets by spans of time; a span that is missing had none. */
+export interface TunnelTraffic {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  readonly spanMs: number;
+  readonly points: readonly TrafficPoint[];
+}
 
 /** What the configuration says about all tunnels. */
 export interface TunnelTerms {
@@ -128,6 +141,27 @@ export class TunnelDesk {
       prefixLengths: [...new Set(lengths)].sort((a, b) => a - b),
       ipv4: this.terms.v4v6 && pools.some(({ purpose }) => purpose === 'ipv4-link'),
     };
+  }
+
+  /** What went through it in the last hour, day or month; undefined as for {@link find}. */
+  async traffic(
+    person: Person,
+    tunnelId: number,
+    period: Period,
+  ): Promise<TunnelTraffic | undefined> {
+    if (!(await this.find(person, tunnelId))) return undefined;
+    const { resolution, fromMs, untilMs } = spansOf(period, this.#clock());
+    const points = await this.#store.traffic.ofTunnel(tunnelId, resolution, fromMs, untilMs);
+    return { fromMs, untilMs, spanMs: SPAN_MS[resolution], points };
+  }
+
+  /** As far as the store knows: for when the running broker cannot be asked. */
+  async findingsOnPaper({ id, family }: OwnTunnel): Promise<readonly Finding[]> {
+    const key = { tunnelId: id };
+    const tunnel =
+      family === 'ipv6' ? await this.#store.tunnel(key) : await this.#store.ipv4Tunnel(key);
+    const nowMs = this.#clock();
+    return tunnel ? diagnose(statusOf(tunnel, undefined, this.terms.mtu, nowMs), nowMs) : [];
   }
 
   // Acting

@@ -5,12 +5,13 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Command } from 'commander';
 import { pino } from 'pino';
-import { formatIp } from '../address.ts';
+import { formatIp, parseIpv4 } from '../address.ts';
 import { Visitors } from '../broker/visitors.ts';
 import type { Config } from '../config.ts';
 import { defaultUplink, ipv4AddressesOf } from '../host.ts';
-import { openPeople, openStore, realmOf, Unusable } from '../parts.ts';
+import { openPeople, openStore, openTunnelDesk, realmOf, Unusable } from '../parts.ts';
 import { composeLetters } from '../web/letters.ts';
+import { NOTHING_LIVE } from '../web/live-source.ts';
 import { startWeb } from '../web/server.ts';
 import { smtpTransport } from '../web/smtp.ts';
 import { addConfigOption, configOf } from './config-option.ts';
@@ -88,7 +89,15 @@ async function build(
 
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(listen) ?? [];
   const web = await startWeb(
-    { people, visitors: new Visitors(store), service, isUp: brokerAnswers(config), log },
+    {
+      people,
+      tunnels: await openTunnelDesk(config, store, parseIpv4(addressOf(config) ?? '')),
+      live: NOTHING_LIVE,
+      visitors: new Visitors(store),
+      service,
+      isUp: brokerAnswers(config),
+      log,
+    },
     {
       host,
       port: Number(port),
