@@ -33,6 +33,15 @@ const path: Kind<string> = {
   read: (value) => (typeof value === 'string' && value.startsWith('/') ? value : undefined),
 };
 
+/** 107 octets fit into the address of a socket. */
+const pathOrNone: Kind<string> = {
+  expects: 'an absolute path of at most 107 octets, or "" for none',
+  read: (value) =>
+    typeof value === 'string' && /^$|^\//.test(value) && Buffer.byteLength(value) <= 107
+      ? value
+      : undefined,
+};
+
 const flag: Kind<boolean> = {
   expects: 'true or false',
   read: (value) => {
@@ -353,6 +362,18 @@ export const SETTINGS = {
     ),
     trafficHourDays: setting(whole(1, 3650), 60, 'The same by the hour.'),
     trafficDayDays: setting(whole(1, 36_500), 730, 'The same by the day.'),
+  },
+  live: {
+    socket: setting(
+      pathOrNone,
+      '/run/sixway/live.sock',
+      'Local socket where the portal reads what the kernel counts at present; "" for none.',
+    ),
+    group: setting(
+      text,
+      '',
+      'Group whose members may connect to it, such as the portal’s; "" for the daemon’s own.',
+    ),
   },
   metrics: {
     listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),

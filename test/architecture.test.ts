@@ -50,6 +50,11 @@ const RULES: readonly Rule[] = [
     why: 'two system calls; nothing of what they carry',
   },
   {
+    from: 'live',
+    may: ['address', 'broker', 'dataplane', 'store', 'node:*'],
+    why: 'tells what is, to who may not look; can only be read',
+  },
+  {
     from: 'client',
     may: ['address', 'tsp', 'dataplane', 'host', 'node:*'],
     why: 'speaks TSP and owns a tunnel device; shares nothing with the broker',
