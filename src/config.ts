@@ -21,6 +21,7 @@ import {
   ports,
   type Setting,
   setting,
+  socketPathOrNone,
   text,
   whole,
 } from './config/kinds.ts';
@@ -238,6 +239,18 @@ export const SETTINGS = {
     ),
     trafficHourDays: setting(whole(1, 3650), 60, 'The same by the hour.'),
     trafficDayDays: setting(whole(1, 36_500), 730, 'The same by the day.'),
+  },
+  live: {
+    socket: setting(
+      socketPathOrNone,
+      '/run/sixway/live.sock',
+      'Local socket where the portal reads what the kernel counts at present; "" for none.',
+    ),
+    group: setting(
+      text,
+      '',
+      'Group whose members may connect to it, such as the portal’s; "" for the daemon’s own.',
+    ),
   },
   web: WEB_SETTINGS,
   mail: MAIL_SETTINGS,

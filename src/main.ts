@@ -2,6 +2,8 @@
 // comes first, so that a second broker on the same port stops before it touches the kernel.
 
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import {
   formatEndpoint,
@@ -28,11 +30,16 @@ import {
   kernelVersion,
   REQUIRED_KERNEL,
 } from './host.ts';
+import { type LiveOptions, LiveServer } from './live.ts';
 import { Metrics } from './metrics.ts';
 import { openAccounts, openStore, Unusable } from './parts.ts';
 import { type Resolution, untilNextSample } from './store/buckets.ts';
 import type { Store } from './store/store.ts';
 import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
+
+const { version } = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'),
+) as { version: string };
 
 const RULES_EVERY_MS = 10_000;
 const FORGET_EVERY_MS = 60_000;
@@ -214,6 +221,21 @@ async function build(
     metrics,
     log,
   });
+  const live = await serveLive(config, say, complain, {
+    store,
+    dataplane,
+    version,
+    defaultMtu: mtu,
+    log: complain,
+    state: () => ({
+      ...listener!.load,
+      overloaded: listener!.load.tooMuch,
+      sessions: listener!.sessionCount,
+      logins: metrics.loginCounts.accepted,
+      loginFailures: metrics.loginCounts.failed,
+    }),
+  });
+  parts.defer(() => live?.close());
   const page = await serveMetrics(config, metrics, log, say);
   parts.defer(() => page?.close());
   await sayWhatIsMissing(store, say);
@@ -293,6 +315,25 @@ function explainBind(error: NodeJS.ErrnoException, port: number): string {
     return `${place} is taken by another program, or by another broker; 'ss -tulpn' shows which`;
   }
   return `${place} cannot be used: ${error.code ?? error.message}`;
+}
+
+async function serveLive(
+  { live: { socket, group } }: Config,
+  say: (line: string) => void,
+  complain: (message: string, error?: unknown) => void,
+  options: LiveOptions,
+): Promise<LiveServer | undefined> {
+  if (socket === '') return undefined;
+  const server = new LiveServer(options);
+  try {
+    await server.listen(socket, group);
+    say(`The portal may ask at ${socket}`);
+    return server;
+  } catch (error) {
+    // Tunnels matter more than their being watched.
+    complain(`live.socket: ${socket} cannot be used`, error);
+    return undefined;
+  }
 }
 
 async function serveMetrics(

@@ -5,7 +5,7 @@
 
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { TRAFFIC_FIELDS } from '../dataplane/traffic-reader.ts';
+import { type Standings, TRAFFIC_FIELDS } from '../dataplane/traffic-reader.ts';
 import { addCounts, type Counts, countsSince, isNothing, sampledBucket } from '../store/buckets.ts';
 import type { TunnelFamily } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
@@ -241,6 +241,22 @@ export class TrafficSampler {
     });
     this.#said = state;
   }
+}
+
+/** How all tunnels stand at present. */
+export async function standingsOf(dataplane: Dataplane): Promise<Standings> {
+  const sum = { attached: 0, down: 0, disabled: 0 };
+  const slice = new Float64Array(SLICE * TRAFFIC_FIELDS);
+  for (const family of FAMILIES) {
+    const capacity = family === 'ipv6' ? dataplane.capacity.tunnels : dataplane.capacity.v4v6;
+    for (let first = 0; first < capacity; first += SLICE) {
+      const found = dataplane.readTraffic(family, first, Math.min(SLICE, capacity - first), slice);
+      for (const standing of ['attached', 'down', 'disabled'] as const)
+        sum[standing] += found[standing];
+      await breathe();
+    }
+  }
+  return sum;
 }
 
 function toCounted([tunnelId, { counts, seen }]: [number, Pending]): Counted {

@@ -9,9 +9,9 @@ import { formatIp, parseIpv4 } from '../address.ts';
 import { Visitors } from '../broker/visitors.ts';
 import type { Config } from '../config.ts';
 import { defaultUplink, ipv4AddressesOf } from '../host.ts';
+import { LiveClient } from '../live/client.ts';
 import { openPeople, openStore, openTunnelDesk, realmOf, Unusable } from '../parts.ts';
 import { composeLetters } from '../web/letters.ts';
-import { NOTHING_LIVE } from '../web/live-source.ts';
 import { startWeb } from '../web/server.ts';
 import { smtpTransport } from '../web/smtp.ts';
 import { addConfigOption, configOf } from './config-option.ts';
@@ -80,6 +80,8 @@ async function build(
   const note = (message: string, error?: unknown) => log.warn({ err: error }, message);
   const tidying = people.tidyUp(note);
   parts.defer(() => tidying.stop());
+  const live = new LiveClient({ socket: config.live.socket });
+  parts.defer(() => live.close());
   const smtp = smtpOf(config, url);
   if (smtp) {
     const postman = people.sendMail(smtpTransport(smtp), note);
@@ -92,7 +94,7 @@ async function build(
     {
       people,
       tunnels: await openTunnelDesk(config, store, parseIpv4(addressOf(config) ?? '')),
-      live: NOTHING_LIVE,
+      live,
       visitors: new Visitors(store),
       service,
       isUp: brokerAnswers(config),

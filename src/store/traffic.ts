@@ -122,6 +122,14 @@ export class TrafficStore {
     }
   }
 
+  /** Where the kernel counts for the tunnel; undefined: there is no such tunnel. */
+  async placeOf(
+    tunnelId: number,
+  ): Promise<{ readonly family: TunnelFamily; readonly slot: number } | undefined> {
+    const { rows } = await placeOfTunnel(this.#room.reading(), tunnelId);
+    return rows[0];
+  }
+
   /** The tunnels in the slots from `first` to before `end`. */
   async tunnelsInSlots(
     family: TunnelFamily,
@@ -289,6 +297,10 @@ const TABLES = {
   hours: { traffic: 'traffic_hours', totals: 'totals_hours' },
   days: { traffic: 'traffic_days', totals: 'totals_days' },
 } as const;
+
+const placeOfTunnel = prepared((db, tunnelId: number) =>
+  db.selectFrom('tunnels').select(['family', 'slot']).where('id', '=', tunnelId),
+);
 
 function five({ inPackets, inBytes, outPackets, outBytes, drops }: Counts): Five {
   return [inPackets, inBytes, outPackets, outBytes, drops];
