@@ -26,7 +26,7 @@ import { auditOf, HOUR_MS, type Person, type Visitor } from './people-parts.ts';
 import { statusOf } from './tunnel-status.ts';
 
 export type { Period } from '../store/buckets.ts';
-export type { OwnTunnel } from './own-tunnel.ts';
+export type { OwnState, OwnTunnel } from './own-tunnel.ts';
 
 /** Inner octets and packets by spans of time; a span that is missing had none. */
 export interface TunnelTraffic {
