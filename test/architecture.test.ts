@@ -35,7 +35,7 @@ const RULES: readonly Rule[] = [
   { from: 'config', may: ['address', 'smol-toml', 'node:*'], why: 'is read before all else' },
   {
     from: 'parts',
-    may: ['broker', 'config', 'store', 'node:*'],
+    may: ['address', 'broker', 'config', 'store', 'node:*'],
     why: 'opens what the configuration names; for the joiners',
   },
   { from: 'host', may: ['address', 'node:*'], why: 'facts about the machine only' },
@@ -51,6 +51,11 @@ const RULES: readonly Rule[] = [
     why: 'two system calls; nothing of what they carry',
   },
   {
+    from: 'live',
+    may: ['address', 'broker', 'dataplane', 'store', 'node:*'],
+    why: 'tells what is, to who may not look; can only be read',
+  },
+  {
     from: 'client',
     may: ['address', 'tsp', 'dataplane', 'host', 'node:*'],
     why: 'speaks TSP and owns a tunnel device; shares nothing with the broker',
@@ -61,16 +66,12 @@ const RULES: readonly Rule[] = [
     why: 'plays clients from outside; what it measures it must not share',
   },
   {
-    from: 'setup',
-    may: ['address'],
-    why: 'words and commands made of the facts of one tunnel; pure',
-  },
-  {
     from: 'web',
     may: [
       'address',
       'broker',
       'metrics',
+      'setup',
       '@fastify/cookie',
       '@fastify/formbody',
       '@fastify/type-provider-typebox',
@@ -82,6 +83,11 @@ const RULES: readonly Rule[] = [
       'node:*',
     ],
     why: 'pages and API; never the store or the kernel, only what a desk of the broker offers',
+  },
+  {
+    from: 'setup',
+    may: ['address'],
+    why: 'words and commands made of the facts of one tunnel; pure',
   },
   {
     from: 'doctor',

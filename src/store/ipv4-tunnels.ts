@@ -17,7 +17,9 @@ import { parseStoredIpv4Prefix } from './pools.ts';
 import type { Reader } from './schema.ts';
 import {
   type AttachRefusal,
+  endAttachment,
   endOf,
+  isClosed,
   type OpenRefusal,
   setLeaseEnd,
   userRefusal,
@@ -71,9 +73,10 @@ export async function standingIpv4Tunnel(
   const refusal = await userRefusal(db, { userId, proxy: false });
   if (refusal) return { ok: false, refusal };
   const tunnel = await readIpv4Tunnel(db, { userId });
-  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (tunnel && isClosed(tunnel)) return { ok: false, refusal: 'tunnel-disabled' };
   const stands =
     tunnel &&
+    tunnel.state === 'enabled' &&
     tunnel.keepaliveSeconds === keepaliveSeconds &&
     tunnel.lifetimeSeconds === lifetimeSeconds &&
     tunnel.leaseMs === leaseMs;
@@ -96,7 +99,8 @@ export async function openIpv4Tunnel(
   };
   const tunnel = await readIpv4Tunnel(tx, { userId });
   if (tunnel) {
-    await tx.updateTable('tunnels').set(terms).where('id', '=', tunnel.id).execute();
+    const back = { ...terms, state: 'enabled' } as const;
+    await tx.updateTable('tunnels').set(back).where('id', '=', tunnel.id).execute();
     if (!tunnel.attachment) await setLeaseEnd(tx, tunnel.id, endOf(request.leaseMs, nowMs));
   } else {
     const claim = await claimPosition(tx, request.linkPools);
@@ -115,7 +119,7 @@ export async function openIpv4Tunnel(
       })
       .returning('id')
       .executeTakeFirstOrThrow();
-    await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
+    await lease(tx, claim, id, endOf(request.leaseMs, nowMs), undefined);
     changed('ipv4-slot', slot);
   }
   return { ok: true, tunnel: (await readIpv4Tunnel(tx, { userId }))! };
@@ -123,18 +127,19 @@ export async function openIpv4Tunnel(
 
 /** An IPv6 address stays its user's while it is in use, as an IPv4 address does for protocol 41. */
 export async function attachIpv4Tunnel(
-  { tx, nowMs, changed }: Act,
+  act: Act,
   { tunnelId, userId, client }: AttachIpv4Request,
 ): Promise<AttachIpv4Result> {
+  const { tx, nowMs, changed } = act;
   const tunnel = await readIpv4Tunnel(tx, { tunnelId });
   if (!tunnel || tunnel.user.id !== userId) return { ok: false, refusal: 'no-such-tunnel' };
-  if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (tunnel.state !== 'enabled') return { ok: false, refusal: 'tunnel-disabled' };
   if (await userRefusal(tx, { userId, proxy: false }))
     return { ok: false, refusal: 'user-disabled' };
   const occupant = await readIpv4Tunnel(tx, { client });
   if (occupant && occupant.id !== tunnelId) return { ok: false, refusal: 'address-in-use' };
   if (!occupant) {
-    await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
+    await endAttachment(act, tunnel);
     await tx
       .insertInto('attachments')
       .values({

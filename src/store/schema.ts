@@ -5,19 +5,24 @@
 // shell. Times are milliseconds since 1970. Booleans are the time since when, or null.
 
 import type { Generated, Kysely } from 'kysely';
+import type { HistoryTables } from './history-tables.ts';
 import type { PeopleTables } from './people-tables.ts';
 
 /** `link` and `ipv4-link` give a tunnel's ends addresses, of the family that is inside. */
 export type PoolPurpose = 'link' | 'delegation' | 'ipv4-link';
 /** Of the packets inside: what the tunnel is good for. */
 export type TunnelFamily = 'ipv6' | 'ipv4';
-export type TunnelState = 'enabled' | 'disabled';
+/**
+ * `paused` by its user, `disabled` by an administrator; `deleted` by its user, for whom its addresses are
+ * held until the lease ends.
+ */
+export type TunnelState = 'enabled' | 'paused' | 'disabled' | 'deleted';
 /** Of IPv6 in IPv4. */
 export type Encapsulation = 'v6v4' | 'v6udpv4';
 export type Ports = 'open' | 'closed';
 export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user' | 'group';
 
-export interface Tables extends PeopleTables {
+export interface Tables extends PeopleTables, HistoryTables {
   schema_version: { version: number };
   settings: { name: string; value: string };
   users: {
@@ -67,7 +72,11 @@ export interface Tables extends PeopleTables {
     requested_prefix_length: number | null;
     /** What the client asked the prefix's names to be delegated to, as JSON; null: to nobody. */
     name_servers: string | null;
+    /** The same, set by its user in the portal: goes before what clients ask for; null: nothing set. */
+    own_name_servers: string | null;
     state: TunnelState;
+    /** The IPv4 address that its user has set for protocol 41, without a login; null: logins say it. */
+    static_client: string | null;
     keepalive_seconds: number;
     lifetime_seconds: number;
     /** How long the addresses stay the tunnel's when its client is gone; null: for ever. */
@@ -88,6 +97,8 @@ export interface Tables extends PeopleTables {
     tunnel_id: number | null;
     expires_at_ms: number | null;
     freed_at_ms: number | null;
+    /** Null: since the tunnel was made. */
+    leased_at_ms: number | null;
   };
   attachments: {
     tunnel_id: number;

@@ -15,6 +15,9 @@ import { securityPages } from './pages/security.ts';
 import { signInPages } from './pages/sign-in.ts';
 import { signUpPages } from './pages/sign-up.ts';
 import { tokenPages } from './pages/tokens.ts';
+import { tunnelPages } from './pages/tunnel.ts';
+import { tunnelSetupPages } from './pages/tunnel-setup.ts';
+import { tunnelsPages } from './pages/tunnels.ts';
 import type { Portal } from './portal.ts';
 import { Routes } from './routes.ts';
 import { Cookies } from './session.ts';
@@ -49,6 +52,9 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   accountPages,
   securityPages,
   tokenPages,
+  tunnelsPages,
+  tunnelPages,
+  tunnelSetupPages,
 ];
 
 /** Rejects with the system's error when the address cannot be listened on. */

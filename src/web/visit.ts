@@ -20,6 +20,7 @@ export interface Page {
   readonly main: HtmlValue;
   readonly kind?: Frame['kind'];
   readonly status?: number;
+  readonly scripts?: readonly string[];
 }
 
 /** What all visits share. */
@@ -82,6 +83,11 @@ export class Visit {
     return typeof value === 'string' ? value : Array.isArray(value) ? String(value[0]) : '';
   }
 
+  /** What stands in the path at `:name`; empty when there is nothing. */
+  param(name: string): string {
+    return (this.request.params as Readonly<Record<string, string>>)[name] ?? '';
+  }
+
   /** All that a form says under one name: check boxes. */
   fieldAll(name: string): readonly string[] {
     const value = (this.request.body as Readonly<Record<string, unknown>> | undefined)?.[name];
@@ -110,7 +116,7 @@ export class Visit {
     return html`<form method="post" action="${action}" class="${className}">${this.csrf()}${content}</form>`;
   }
 
-  page({ title, main, kind = 'text', status = 200 }: Page): FastifyReply {
+  page({ title, main, kind = 'text', status = 200, scripts = [] }: Page): FastifyReply {
     const { cookies, files, portal } = this.#house;
     const flash = cookies.read(this.request, 'flash');
     if (flash !== undefined) cookies.clear(this.reply, 'flash');
@@ -119,6 +125,7 @@ export class Visit {
       title,
       main,
       kind,
+      scripts,
       language: this.language,
       service: portal.service,
       who: person && (person.user?.name ?? person.email),

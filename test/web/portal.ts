@@ -7,25 +7,39 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { parseIpv4, parseIpv6 } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
 import { People } from '../../src/broker/people.ts';
 import type { Mail } from '../../src/broker/people-mail.ts';
 import type { PeoplePolicy } from '../../src/broker/people-parts.ts';
 import { Passwords } from '../../src/broker/people-passwords.ts';
+import { TunnelDesk, type TunnelTerms } from '../../src/broker/tunnel-desk.ts';
 import { Visitors } from '../../src/broker/visitors.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 import { composeLetters } from '../../src/web/letters.ts';
+import { type LiveSource, NOTHING_LIVE } from '../../src/web/live-source.ts';
 import { startWeb } from '../../src/web/server.ts';
 
 export const PASSWORD = 'correct horse battery staple';
 const KEY = new Uint8Array(32).fill(7);
 const DAY_MS = 86_400_000;
+const TERMS: TunnelTerms = {
+  server: { name: 'broker.example', address: parseIpv4('203.0.113.1')!, port: 3653 },
+  keepaliveSeconds: 30,
+  mtu: 1280,
+  resolver: parseIpv6('2001:db8::53')!,
+  leaseMs: undefined,
+  deletedHoldMs: 14 * DAY_MS,
+  maxAtAddress: undefined,
+  v4v6: true,
+};
 
 export interface TestPortal {
   readonly url: string;
   readonly store: Store;
   readonly people: People;
+  readonly tunnels: TunnelDesk;
   readonly mails: readonly Mail[];
   /** Sends what waits, and answers all that was sent to the address. */
   mailsTo(email: string): Promise<readonly Mail[]>;
@@ -40,6 +54,8 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   /** As people would type it; decides about cookies. */
   readonly url?: string;
   readonly trustProxy?: readonly string[];
+  readonly live?: LiveSource;
+  readonly terms?: Partial<TunnelTerms>;
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
@@ -75,19 +91,34 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     clock,
     evenMs: 10,
   });
+  const tunnels = new TunnelDesk({
+    store,
+    accounts,
+    terms: { ...TERMS, ...options.terms },
+    clock,
+  });
   const mails: Mail[] = [];
   const transport = async (mail: Mail) => {
     mails.push(mail);
   };
   const postman = people.sendMail(transport, () => {}, 60_000);
   const web = await startWeb(
-    { people, visitors: new Visitors(store), service, isUp: async () => true, log },
+    {
+      people,
+      tunnels,
+      live: options.live ?? NOTHING_LIVE,
+      visitors: new Visitors(store),
+      service,
+      isUp: async () => true,
+      log,
+    },
     { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
   );
   return {
     url: `http://127.0.0.1:${web.port}`,
     store,
     people,
+    tunnels,
     mails,
     mailsTo: async (email) => {
       await postman.round();
@@ -189,5 +220,5 @@ export async function signUp(
   await browser.submit('/sign-up', { email, userName, password: PASSWORD });
   await browser.get(linkIn((await portal.mailsTo(email)).at(-1)));
   const shown = await browser.submit('/verify', { password: PASSWORD });
-  assert.equal(shown.path, '/account');
+  assert.equal(shown.path, '/tunnels');
 }
