@@ -40,6 +40,7 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   /** As people would type it; decides about cookies. */
   readonly url?: string;
   readonly trustProxy?: readonly string[];
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
@@ -82,10 +83,16 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
   const postman = people.sendMail(transport, () => {}, 60_000);
   const web = await startWeb(
     { people, visitors: new Visitors(store), service, isUp: async () => true, log },
-    { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tls: options.tls,
+      trustProxy: options.trustProxy ?? [],
+      lookEveryMs: 50,
+    },
   );
   return {
-    url: `http://127.0.0.1:${web.port}`,
+    url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${web.port}`,
     store,
     people,
     mails,
