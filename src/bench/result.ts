@@ -33,7 +33,9 @@ export interface BenchResult {
   readonly mechanism: string;
   readonly mode: 'closed' | 'open';
   readonly seconds: number;
+  /** All that were begun in that time and came to a tunnel, of them those that did so in that time. */
   readonly logins: number;
+  readonly loginsInTime: number;
   readonly loginsPerSecond: number;
   readonly p50Ms: number | undefined;
   readonly p90Ms: number | undefined;
@@ -45,6 +47,7 @@ export interface BenchResult {
   readonly failuresByStatus: Readonly<Record<string, number>>;
   readonly unfinished: number;
   readonly repetitions: number;
+  readonly retried: number;
   readonly crowdedOut: number;
   readonly left: number;
   readonly tunnelsHeld: number;
@@ -81,6 +84,7 @@ export function resultOf(
     mode: plan.pace.type,
     seconds: rounded(seconds, 2),
     logins: tally.get('succeeded'),
+    loginsInTime: completed,
     loginsPerSecond: rounded(completed / seconds, 1),
     p50Ms: percentile(0.5),
     p90Ms: percentile(0.9),
@@ -91,6 +95,7 @@ export function resultOf(
     failuresByStatus: Object.fromEntries(ended.failures.map(([cause, count]) => [cause, count])),
     unfinished: ended.unfinished,
     repetitions: tally.get('repetitions'),
+    retried: tally.get('retried'),
     crowdedOut: tally.get('crowdedOut'),
     left: tally.get('left'),
     tunnelsHeld: tally.get('held'),
@@ -107,7 +112,7 @@ export function resultOf(
 }
 
 const WORDS: Readonly<Record<string, string>> = {
-  'no-answer': 'the server stopped answering',
+  'no-answer': 'no answer',
   'no-common-mechanism': 'the server does not offer this mechanism',
   'tunnel-type-not-offered': 'the server has no tunnels in UDP',
   'server-not-proven': 'the server does not know the secret',

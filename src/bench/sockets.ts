@@ -59,6 +59,9 @@ export class Sockets {
   readonly #rowAddress: bigint;
   readonly #events: number;
   readonly #eventsAddress: bigint;
+  /** struct timespec. */
+  readonly #timeout: number;
+  readonly #timeoutAddress: bigint;
   /** By socket: which of the outbox's places are to go out there. */
   readonly #waiting: number[][];
   #queued = 0;
@@ -79,6 +82,8 @@ export class Sockets {
     this.#rowAddress = this.#memory.addressOf(this.#row);
     this.#events = this.#memory.take(BATCH * EVENT);
     this.#eventsAddress = this.#memory.addressOf(this.#events);
+    this.#timeout = this.#memory.take(16);
+    this.#timeoutAddress = this.#memory.addressOf(this.#timeout);
     const fds: number[] = [];
     this.#fds = fds;
     this.#epoll = this.#checked(this.#system.epollCreate(0x80000), 'Waiting for sockets');
@@ -96,10 +101,24 @@ export class Sockets {
     return this.#unsent;
   }
 
+  /** The port that a socket has. */
+  portOf(socket: number): number {
+    const { view } = this.#memory;
+    const at = this.#memory.scratch(ADDRESS + 4);
+    view.setUint32(at + ADDRESS, ADDRESS, true);
+    const [address, length] = [this.#memory.addressOf(at), this.#memory.addressOf(at + ADDRESS)];
+    this.#checked(this.#system.getsockname(this.#fds[socket]!, address, length), 'Asking a socket');
+    return view.getUint16(at + 2);
+  }
+
   /** Reads what is there, waiting for it up to `timeoutMs`. Returns how many datagrams there were. */
   receive(timeoutMs: number, receiver: Receiver): number {
     const { view } = this.#memory;
-    const ready = this.#system.epollWait(this.#epoll, this.#eventsAddress, BATCH, timeoutMs);
+    view.setUint32(this.#timeout, Math.floor(timeoutMs / 1000), true);
+    view.setUint32(this.#timeout + 8, Math.floor((timeoutMs % 1000) * 1e6), true);
+    const ready = this.#system.epollWait(
+      ...[this.#epoll, this.#eventsAddress, BATCH, this.#timeoutAddress, 0n],
+    );
     if (ready < 0 && koffi.errno() !== constants.errno.EINTR) {
       throw new SocketFailure('Waiting for datagrams', koffi.errno());
     }
@@ -362,6 +381,7 @@ function bindSystem() {
     socket: f('int socket(int domain, int type, int protocol)'),
     setsockopt: f('int setsockopt(int fd, int level, int name, uintptr_t value, uint32_t length)'),
     close: f('int close(int fd)'),
+    getsockname: f('int getsockname(int fd, uintptr_t address, uintptr_t length)'),
     bind: f('int bind(int fd, uintptr_t address, uint32_t length)'),
     recvmmsg: f(
       'int recvmmsg(int fd, uintptr_t headers, uint32_t count, int flags, uintptr_t timeout)',
@@ -370,7 +390,10 @@ function bindSystem() {
     poll: f('int poll(uintptr_t fds, unsigned long count, int timeoutMs)'),
     epollCreate: f('int epoll_create1(int flags)'),
     epollControl: f('int epoll_ctl(int epoll, int operation, int fd, uintptr_t event)'),
-    epollWait: f('int epoll_wait(int epoll, uintptr_t events, int count, int timeoutMs)'),
+    // Since Linux 5.11; milliseconds would be too coarse for thousands of logins a second.
+    epollWait: f(
+      'int epoll_pwait2(int epoll, uintptr_t events, int count, uintptr_t timeout, uintptr_t signals)',
+    ),
     mmap: f(
       'intptr_t mmap(uintptr_t at, size_t length, int protection, int flags, int fd, long offset)',
     ),

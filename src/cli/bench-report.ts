@@ -1,6 +1,6 @@
 // What `sixway bench run` shows: how it is going while it goes, and a summary for people.
 
-import { formatPrefix } from '../address.ts';
+import { formatIpv4, formatPrefix } from '../address.ts';
 import type { Histogram } from '../bench/histogram.ts';
 import type { BenchPlan } from '../bench/plan.ts';
 import { type BenchResult, explainCause } from '../bench/result.ts';
@@ -27,9 +27,7 @@ export function followBench(
 ): { readonly end: () => void } {
   const status = new StatusLine();
   const say = (text: string) => console.error(text);
-  say(
-    `Logging in at ${server} by ${plan.mechanism}, ${paceOf(plan)}, from ${formatPrefix(plan.from)}`,
-  );
+  say(`Logging in at ${server} by ${plan.mechanism}, ${paceOf(plan)}, from ${ownAddresses(plan)}`);
   let since = snapshot(tally);
   let begunMs = since.atMs;
   let phase = tally.phase;
@@ -80,6 +78,7 @@ function lineOf(
     const held = tally.get('held');
     return `${bar(held / Math.max(1, plan.hold))} ${held} of ${plan.hold} ${words}`;
   }
+  if (tally.get('datagramsReceived') === 0 && seconds > 1) return 'no answer yet';
   if (phase !== 'measuring') return words;
   const rate = ((now.succeeded - before.succeeded) * 1000) / (now.atMs - before.atMs);
   const p99 = now.latency.since(before.latency).percentileMs(0.99);
@@ -95,6 +94,10 @@ function lineOf(
   ].join(', ');
 }
 
+export function ownAddresses({ from }: BenchPlan): string {
+  return from.length === 32 ? formatIpv4(from.address) : formatPrefix(from);
+}
+
 function paceOf({ pace }: BenchPlan): string {
   return pace.type === 'closed' ? `${pace.concurrency} at once` : `${pace.perSecond} a second`;
 }
@@ -108,12 +111,15 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
   const { p50Ms, p90Ms, p99Ms, p999Ms, maxMs } = result;
   rows.push([
     'logins',
-    `${grouped(result.loginsPerSecond)} a second: ${grouped(result.logins)} by ${result.mechanism} ` +
-      `in ${result.seconds} s`,
+    `${grouped(result.loginsPerSecond)} a second by ${result.mechanism}: ` +
+      `${grouped(result.loginsInTime)} in ${result.seconds} s`,
   ]);
+  if (result.logins > result.loginsInTime) {
+    rows.push(['', `${grouped(result.logins - result.loginsInTime)} more after that`]);
+  }
   if (p50Ms !== undefined && p90Ms !== undefined && p99Ms !== undefined) {
     rows.push([
-      'time for one',
+      'latency',
       `p50 ${milliseconds(p50Ms)}, p90 ${milliseconds(p90Ms)}, p99 ${milliseconds(p99Ms)}, ` +
         `p99.9 ${milliseconds(p999Ms ?? 0)}, longest ${milliseconds(maxMs ?? 0)}`,
     ]);
@@ -122,6 +128,9 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
   for (const [cause, count] of Object.entries(result.failuresByStatus)) {
     rows.push(['', `${grouped(count)} × ${explainCause(cause)}`]);
   }
+  if (result.failures > 0 && plan.from.length === 32) {
+    rows.push(['', 'servers take only so much from one address: see --from']);
+  }
   if (result.unfinished > 0) rows.push(['unfinished', `${result.unfinished} when all was over`]);
   if (result.crowdedOut > 0) {
     rows.push([
@@ -129,10 +138,9 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
       `${grouped(result.crowdedOut)} logins found no free user or endpoint: more --users or --ports are needed`,
     ]);
   }
-  rows.push([
-    'repetitions',
-    `${grouped(result.repetitions)} messages sent again for want of an answer`,
-  ]);
+  const again = `${grouped(result.repetitions)} messages sent again for want of an answer`;
+  rows.push(['repetitions', result.repetitions === 0 ? 'none' : again]);
+  if (result.retried > 0) rows.push(['begun anew', `${grouped(result.retried)} times`]);
   if (result.left > 0)
     rows.push(['left', `${grouped(result.left)} tunnels deleted by their users`]);
   if (plan.hold > 0) {

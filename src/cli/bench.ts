@@ -3,11 +3,12 @@
 import type { Command } from 'commander';
 import { formatPrefix } from '../address.ts';
 import { type BenchPlan, userName } from '../bench/plan.ts';
+import type { BenchResult } from '../bench/result.ts';
 import { BenchFailed, startBench } from '../bench.ts';
 import { makeSecret } from '../broker/accounts.ts';
 import { openAccounts, withStore } from '../parts.ts';
 import { MAX_USERS, MECHANISMS, planOf, type RunFlags } from './bench-options.ts';
-import { followBench, printSummary } from './bench-report.ts';
+import { followBench, ownAddresses, printSummary } from './bench-report.ts';
 import { addConfigOption, configOf } from './config-option.ts';
 import { fail, printJson, wholeNumber } from './output.ts';
 import { Progress } from './progress.ts';
@@ -63,6 +64,8 @@ export function addBenchCommands(program: Command): void {
     .option('--renewals <percent>', 'logins of somebody who has a tunnel, from the same place', '0')
     .option('--moves <percent>', 'logins of somebody who has a tunnel, from another place', '0')
     .option('--leave <percent>', 'users who delete their tunnel after the login', '0')
+    .option('--retry <seconds>', 'begin a login anew that has not come to a tunnel after so long')
+    .option('--journal <file>', 'write a line of JSON for each login that was answered')
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--loss <percent>', 'datagrams lost, each way', '0')
     .option('--duplication <percent>', 'datagrams that come twice, each way', '0')
@@ -123,9 +126,10 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   try {
     const result = await bench.result;
     follower.end();
-    if (flags.json) printJson(result);
+    // Every name is always there.
+    if (flags.json) printJson(withNulls(result));
     else printSummary(plan, result);
-    if (result.logins === 0) fail('not one login succeeded');
+    if (result.logins === 0) fail(explainNothing(target, plan, result));
   } catch (error) {
     follower.end();
     if (error instanceof BenchFailed) fail(explainFailure(error, plan));
@@ -135,7 +139,20 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   }
 }
 
+function withNulls(from: object): object {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value ?? null]));
+}
+
+function explainNothing(target: string, plan: BenchPlan, result: BenchResult): string {
+  if (result.datagramsReceived > 0) return 'not one login succeeded';
+  return (
+    `nothing came back from ${target}: does it run, and do its answers find their way to ` +
+    `${ownAddresses(plan)}?`
+  );
+}
+
 function explainFailure({ message, code }: BenchFailed, { from }: BenchPlan): string {
+  if (code === 'EMFILE') return `${message}: take fewer --ports, or raise \`ulimit -n\``;
   if (code !== 'EINVAL' && code !== 'ENETUNREACH') return message;
   const prefix = formatPrefix(from);
   return (

@@ -109,8 +109,18 @@ export async function readPoolUsage(db: Reader): Promise<readonly PoolUsage[]> {
   return rows.map((row) => ({ ...toPool(row), leased: Number(row.leased ?? 0) }));
 }
 
+/** Pools' prefixes are few, and read with every tunnel. */
+const parsed = new Map<string, Ipv6Prefix>();
+const PARSED_KEPT = 1024;
+
 export function parseStoredPrefix(text: string): Ipv6Prefix {
-  return parseIpv6Prefix(text) ?? corrupt(text);
+  let prefix = parsed.get(text);
+  if (!prefix) {
+    prefix = parseIpv6Prefix(text) ?? corrupt(text);
+    if (parsed.size === PARSED_KEPT) parsed.clear();
+    parsed.set(text, prefix);
+  }
+  return prefix;
 }
 
 export function parseStoredIpv4Prefix(text: string): Ipv4Prefix {

@@ -29,6 +29,7 @@ export class Commits {
   readonly #file: string;
   readonly #db: DatabaseSync;
   readonly #patienceMs: number;
+  readonly #syncData: (descriptor: number) => Promise<void>;
   readonly #checkpoints: Checkpoints;
   #savepoint: StatementSync | undefined;
   #release: StatementSync | undefined;
@@ -43,10 +44,17 @@ export class Commits {
   #closeIsDue = false;
   #checkpointing: Promise<void> | undefined;
 
-  constructor(file: string, db: DatabaseSync, patienceMs: number) {
+  /** `sync` is fulfilled when what was written to the file is on the disk: fdatasync. */
+  constructor(
+    file: string,
+    db: DatabaseSync,
+    patienceMs: number,
+    sync: (descriptor: number) => Promise<void> = syncData,
+  ) {
     this.#file = file;
     this.#db = db;
     this.#patienceMs = patienceMs;
+    this.#syncData = sync;
     this.connection = new SqliteConnection(db, file);
     this.#checkpoints = new Checkpoints(file);
   }
@@ -106,7 +114,9 @@ export class Commits {
     }
     await this.#checkpointing;
     await this.#checkpoints.close();
-    if (this.#wal !== undefined) await promisify(close)(this.#wal);
+    const wal = this.#wal;
+    this.#wal = undefined;
+    if (wal !== undefined) await promisify(close)(wal);
     if (this.#db.isOpen) this.#db.close();
   }
 
@@ -145,7 +155,7 @@ export class Commits {
 
   async #sync(group: Group): Promise<void> {
     try {
-      await syncData(this.#openWal());
+      await this.#syncData(this.#openWal());
       group.done.resolve();
     } catch (error) {
       group.done.reject(new StoreError('io', `${this.#file}: ${error}`, { cause: error }));

@@ -9,7 +9,8 @@ const STATEMENTS_KEPT = 256;
 
 interface Prepared {
   readonly statement: StatementSync;
-  readonly returnsRows: boolean;
+  /** Of the rows that it returns; empty: it returns none. */
+  columns: readonly string[];
   readonly writes: boolean;
 }
 
@@ -28,9 +29,17 @@ export class SqliteConnection implements DatabaseConnection {
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
     const parameters = query.parameters as SQLInputValue[];
     try {
-      const { statement, returnsRows, writes } = this.#prepare(query.sql, isDense(query));
+      const prepared = this.#prepare(query.sql);
+      const { statement, writes } = prepared;
       if (writes) this.writes++;
-      if (returnsRows) return { rows: statement.all(...parameters) as Row[] };
+      if (prepared.columns.length > 0) {
+        const rows = statement.all(...parameters) as readonly unknown[] as readonly unknown[][];
+        if (isDense(query)) return { rows: rows as Row[] };
+        // SQLite notices that another process has changed a table when the statement runs.
+        if (rows[0] && rows[0].length !== prepared.columns.length)
+          prepared.columns = namesOf(statement);
+        return { rows: rows.map((values) => toRow(prepared.columns, values) as Row) };
+      }
       const { changes, lastInsertRowid } = statement.run(...parameters);
       return {
         rows: [],
@@ -46,19 +55,29 @@ export class SqliteConnection implements DatabaseConnection {
     yield await this.executeQuery<Row>(query);
   }
 
-  #prepare(sql: string, dense: boolean): Prepared {
-    const key = dense ? `dense: ${sql}` : sql;
-    let prepared = this.#statements.get(key);
+  #prepare(sql: string): Prepared {
+    let prepared = this.#statements.get(sql);
     if (!prepared) {
       if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear();
       const statement = this.#db.prepare(sql);
-      if (dense) statement.setReturnArrays(true);
-      const returnsRows = statement.columns().length > 0;
-      prepared = { statement, returnsRows, writes: !sql.startsWith('select') };
-      this.#statements.set(key, prepared);
+      statement.setReturnArrays(true);
+      const columns = namesOf(statement);
+      prepared = { statement, columns, writes: !sql.startsWith('select') };
+      this.#statements.set(sql, prepared);
     }
     return prepared;
   }
+}
+
+function namesOf(statement: StatementSync): readonly string[] {
+  return statement.columns().map(({ name }) => name);
+}
+
+/** The runtime's own objects take longer to make, and to read: each is a table of its own. */
+function toRow(columns: readonly string[], values: readonly unknown[]): Record<string, unknown> {
+  const row: Record<string, unknown> = {};
+  for (let i = 0; i < columns.length; i++) row[columns[i]!] = values[i];
+  return row;
 }
 
 /** SQLite's primary result codes (sqlite.org/rescode.html) by what they mean to an operator. */

@@ -209,7 +209,7 @@ async function makeTunnel(
   if (!claim) return undefined;
   const slot = claim.pool.firstIndex + claim.position;
   const terms = termsOf(request);
-  await insertTunnel(
+  const { insertId } = await insertTunnel(
     tx,
     request.userId ?? null,
     slot,
@@ -221,7 +221,8 @@ async function makeTunnel(
     terms.name_servers,
     nowMs,
   );
-  const { id } = (await idOfSlot(tx, slot)).rows[0]!;
+  // Not every database tells.
+  const id = insertId === undefined ? await idOfSlot(tx, slot) : Number(insertId);
   await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
   changed('slot', slot);
   return id;
@@ -255,9 +256,15 @@ const insertTunnel = prepared(
     }),
 );
 
-const idOfSlot = prepared((tx, slot: number) =>
-  tx.selectFrom('tunnels').select('id').where('family', '=', 'ipv6').where('slot', '=', slot),
-);
+async function idOfSlot(tx: Writer, slot: number): Promise<number> {
+  const { id } = await tx
+    .selectFrom('tunnels')
+    .select('id')
+    .where('family', '=', 'ipv6')
+    .where('slot', '=', slot)
+    .executeTakeFirstOrThrow();
+  return id;
+}
 
 /** Puts the tunnel at the endpoint, in place of where it was and, if allowed, of who was there. */
 export async function attachTunnel(act: Act, request: AttachRequest): Promise<AttachResult> {

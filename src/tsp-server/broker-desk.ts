@@ -107,7 +107,8 @@ export class BrokerDesk {
       const { username, mechanism, outcome, source, forgeable } = notice;
       metrics.login(outcome);
       broker.recordAuthentication(username, { ...source, forgeable }, outcome === 'accepted');
-      log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
+      if (log.isLevelEnabled('info'))
+        log.info({ username, mechanism, source: formatEndpoint(source) }, `login ${outcome}`);
       return;
     }
     metrics.tunnelRequest(notice.type, 'ok');
@@ -176,7 +177,12 @@ export class BrokerDesk {
   async #accept(command: Command<'accept-tunnel'>): Promise<SessionResult> {
     const result = await this.#options.broker.accept(Number(command.offerId));
     if (!result.ok) return refused(result.refusal);
-    const { tunnel } = result;
+    // Not even put together for nobody.
+    if (this.#options.log.isLevelEnabled('info')) this.#logUp(result.tunnel);
+    return { type: 'tunnel-accepted' };
+  }
+
+  #logUp(tunnel: TunnelView | Ipv4TunnelView): void {
     this.#options.log.info(
       {
         tunnel: tunnel.tunnelId,
@@ -192,7 +198,6 @@ export class BrokerDesk {
       },
       'tunnel up',
     );
-    return { type: 'tunnel-accepted' };
   }
 
   async #describe(command: Command<'describe-tunnel'>): Promise<SessionResult> {

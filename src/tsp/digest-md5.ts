@@ -179,8 +179,10 @@ function readDirectives(text: string): [name: string, value: string][] | undefin
   const directives: [string, string][] = [];
   const directive =
     /[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))\s*(?=,|\0*$)/sy;
+  let last = text.length;
+  while (last > 0 && /[\s,\0]/.test(text[last - 1]!)) last--;
   let end = 0;
-  while (!/^[\s,\0]*$/.test(text.slice(end))) {
+  while (end < last) {
     directive.lastIndex = end;
     const match = directive.exec(text);
     if (!match) return undefined;

@@ -4,6 +4,7 @@
 // is decided here; what the session makes of it is server-session.ts's business.
 
 import { type Endpoint, endpointKey } from '../address.ts';
+import { QueueMap } from '../queue-map.ts';
 import { AnswerBudget, twice } from './answer-budget.ts';
 import type { SaltResult } from './connection.ts';
 import { Crowd } from './crowd.ts';
@@ -85,6 +86,9 @@ const MAX_SALT_LOOKUPS = 200;
 /** How long a network may hold back a copy of a message. */
 const COPY_LIFETIME_MS = 10_000;
 
+/** So much later than due a session may end. */
+const MOVE_EVERY_MS = 500;
+
 /** How many of the oldest sessions are looked at for one that may go. */
 const DISPENSABLE_AMONG = 16;
 
@@ -103,6 +107,8 @@ interface Member {
   readonly unproven: boolean;
   /** Length of the last message's text. */
   requestOctets: number;
+  /** When it was last put behind the others. */
+  movedMs: number;
 }
 
 /**
@@ -115,8 +121,8 @@ export class TspServer {
   readonly #reception: Reception;
   readonly #budget: AnswerBudget;
   readonly #peers = new Map<number | string, Peer>();
-  /** Ordered by last activity, which is the order of their deadlines. */
-  readonly #sessions = new Map<SessionId, Member>();
+  /** Ordered by last activity, to within {@link MOVE_EVERY_MS}, which is the order of their deadlines. */
+  readonly #sessions = new QueueMap<SessionId, Member>();
   readonly #crowd: Crowd;
   #unproven = 0;
   #saltLookups = 0;
@@ -146,8 +152,7 @@ export class TspServer {
 
   /** When a `tick` has something to do; undefined when there is nothing to wait for. */
   deadline(): number | undefined {
-    for (const { dialogue } of this.#sessions.values()) return dialogue.session.deadline();
-    return undefined;
+    return this.#sessions.oldest?.dialogue.session.deadline();
   }
 
   #act(event: Exclude<ServerEvent, { readonly type: 'tick' }>, nowMs: number): ServerCommand[] {
@@ -287,10 +292,11 @@ export class TspServer {
       ...(redirect && { redirect }),
     } as const;
     const dialogue = new Dialogue(new ServerSession(facts, nowMs), opening);
-    const member = { peer, dialogue, unproven, requestOctets: opening.payload.length };
+    const requestOctets = opening.payload.length;
+    const member = { peer, dialogue, unproven, requestOctets, movedMs: nowMs };
     if (peer.current) peer.successor = member;
     else peer.current = member;
-    this.#sessions.set(id, member);
+    this.#sessions.put(id, member);
     this.#crowd.enter(from.address);
     if (unproven) this.#unproven++;
     const begin = { type: 'begin', with: how } as const;
@@ -316,9 +322,22 @@ export class TspServer {
   #tell(member: Member, event: SessionEvent, nowMs: number, header?: Header): ServerCommand[] {
     const { dialogue } = member;
     const { answers, others } = dialogue.settle(dialogue.session.handle(event, nowMs), header);
-    this.#sessions.delete(dialogue.session.id);
-    this.#sessions.set(dialogue.session.id, member);
-    return [...answers.flatMap((answer) => this.#send(member, answer, nowMs)), ...others];
+    this.#moveBack(member, nowMs);
+    const sent = answers.length === 0 ? [] : this.#sendAll(member, answers, nowMs);
+    return others.length === 0 ? sent : [...sent, ...others];
+  }
+
+  /** Not for every message: a login has five, and a map of all sessions is slow to change. */
+  #moveBack(member: Member, nowMs: number): void {
+    if (nowMs - member.movedMs < MOVE_EVERY_MS) return;
+    member.movedMs = nowMs;
+    const { id } = member.dialogue.session;
+    this.#sessions.put(id, member);
+  }
+
+  #sendAll(member: Member, answers: readonly Answer[], nowMs: number): ServerCommand[] {
+    if (answers.length === 1) return this.#send(member, answers[0]!, nowMs);
+    return answers.flatMap((answer) => this.#send(member, answer, nowMs));
   }
 
   #send(member: Member, answer: Answer, nowMs: number): ServerCommand[] {

@@ -23,10 +23,27 @@ import type {
   TunnelInfo,
   TunnelType,
 } from './messages.ts';
+import { octetText } from './sasl.ts';
 import { childNamed, childrenNamed, type Element, readXml } from './xml.ts';
+
+/** Requests without content, by their text: each kind of client always writes the same few. */
+const actions = new Map<string, Request>();
+const ACTIONS_KEPT = 64;
+const MAX_ACTION_OCTETS = 64;
 
 /** A client's request. Undefined: answer 500. */
 export function readRequest(body: Uint8Array): Request | undefined {
+  if (body.length > MAX_ACTION_OCTETS) return parseRequest(body);
+  const text = octetText(body);
+  const known = actions.get(text);
+  if (known) return known;
+  const request = parseRequest(body);
+  if (request && request.action !== 'create' && actions.size < ACTIONS_KEPT)
+    actions.set(text, request);
+  return request;
+}
+
+function parseRequest(body: Uint8Array): Request | undefined {
   const tunnel = readXml(body);
   if (tunnel?.name !== 'tunnel') return undefined;
   const action = tunnel.attributes.action?.toLowerCase();
