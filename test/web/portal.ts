@@ -56,6 +56,7 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   readonly trustProxy?: readonly string[];
   readonly live?: LiveSource;
   readonly terms?: Partial<TunnelTerms>;
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
@@ -112,10 +113,16 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
       isUp: async () => true,
       log,
     },
-    { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tls: options.tls,
+      trustProxy: options.trustProxy ?? [],
+      lookEveryMs: 50,
+    },
   );
   return {
-    url: `http://127.0.0.1:${web.port}`,
+    url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${web.port}`,
     store,
     people,
     tunnels,
