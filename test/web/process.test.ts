@@ -93,7 +93,7 @@ describe('sixway web', () => {
     const link = await arriving(mails, url);
     await browser.get(link);
     await browser.submit('/verify', { password: PASSWORD });
-    assert.equal(browser.shown?.path, '/account');
+    assert.equal(browser.shown?.path, '/tunnels');
     assert.match(sixway('user', 'list'), /^ada +enabled/m);
     assert.match(sixway('person', 'list'), /^ada@example\.net +ada +user +active +off/m);
 
