@@ -220,6 +220,28 @@ export function positionOf(pool: Ipv6Prefix, length: number, address: Ipv6Addres
   return Number((address - pool.address) >> BigInt(128 - length));
 }
 
+/** {@link positionOf} in either family, which is that of both. */
+export function positionOfAddress(pool: IpPrefix, length: number, address: IpAddress): number {
+  return typeof address === 'bigint'
+    ? positionOf(pool as Ipv6Prefix, length, address)
+    : Math.floor((address - (pool as Ipv4Prefix).address) / 2 ** (32 - length));
+}
+
+/** The prefix of `length` that the address is in. */
+export function ipPrefixAround(address: IpAddress, length: number): IpPrefix {
+  if (typeof address === 'number') {
+    return { address: address - (address % 2 ** (32 - length)), length };
+  }
+  return { address: address & ~hostMask(length) & MAX_IPV6, length };
+}
+
+/** The highest address of the prefix. */
+export function lastAddressOf({ address, length }: IpPrefix): IpAddress {
+  return typeof address === 'bigint'
+    ? address | hostMask(length)
+    : address + 2 ** (32 - length) - 1;
+}
+
 /** How many prefixes of `length` fit into `pool`. */
 export function positionCount(pool: IpPrefix, length: number): number {
   return 2 ** (length - pool.length);

@@ -2,6 +2,7 @@
 // terminal and an exit code. What the sub-commands do is in cli/.
 
 import { Command } from 'commander';
+import { addAbuseCommand } from './cli/abuse.ts';
 import { addBenchCommands } from './cli/bench.ts';
 import { addConnectCommand } from './cli/connect.ts';
 import { addGroupCommands } from './cli/groups.ts';
@@ -26,6 +27,7 @@ addUserCommands(program);
 addGroupCommands(program);
 addPoolCommands(program);
 addTunnelCommands(program);
+addAbuseCommand(program);
 addConnectCommand(program);
 addPersonCommands(program);
 addWebCommand(program);

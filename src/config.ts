@@ -210,6 +210,14 @@ export const SETTINGS = {
   },
   web: WEB_SETTINGS,
   mail: MAIL_SETTINGS,
+  history: {
+    attachmentsDays: setting(
+      whole(0, 36_500),
+      180,
+      'How many days it is known who had which address, and where clients came from: names, addresses, ' +
+        'ports and times, which is personal data. 0: nothing beyond the present.',
+    ),
+  },
   metrics: {
     listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),
   },

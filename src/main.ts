@@ -14,6 +14,8 @@ import {
 } from './address.ts';
 
 import { Broker } from './broker/broker.ts';
+import { forgetSome } from './broker/forgetting.ts';
+import { Loop } from './broker/loop.ts';
 import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
 import {
@@ -31,6 +33,7 @@ import type { Store } from './store/store.ts';
 import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
 
 const RULES_EVERY_MS = 10_000;
+const FORGET_EVERY_MS = 60_000;
 
 export interface Running {
   /** Lets go in order. Programs and maps stay: traffic flows on. */
@@ -118,6 +121,17 @@ async function build(
     },
   });
   parts.defer(() => broker.stop());
+  const past = {
+    days: config.history.attachmentsDays,
+    forget: (beforeMs: number) => store.history.prune(beforeMs),
+  };
+  const forgetting = new Loop(
+    'forgetting the past',
+    FORGET_EVERY_MS,
+    () => forgetSome([past], Date.now()),
+    (message, error) => log.error({ err: error }, message),
+  );
+  parts.defer(() => forgetting.stop());
   const { reconciled } = broker;
   say(
     `The kernel's maps in ${pinDirectory} agree with the store: ` +

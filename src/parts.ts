@@ -28,7 +28,8 @@ export async function openStore(config: Config): Promise<Store> {
         'it; to begin with an empty one, which gives old prefixes to new users, remove the key',
     );
   }
-  return openSqliteStore({ file: database, create: first });
+  const keepsPast = config.history.attachmentsDays > 0;
+  return openSqliteStore({ file: database, create: first, keepsPast });
 }
 
 /** Opens the store for one piece of work and closes it whatever happens. */

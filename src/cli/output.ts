@@ -20,6 +20,29 @@ export function printJson(value: unknown): void {
   );
 }
 
+/**
+ * As RFC 4180 says. A text that a spreadsheet would take for a formula gets an apostrophe before it: names
+ * are what their users made up.
+ */
+export function formatCsv(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const cell = (value: string | number) => {
+    const text =
+      typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [head, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
+}
+
+export function printCsv(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): void {
+  process.stdout.write(formatCsv(head, rows));
+}
+
 /** Columns as wide as their widest cell; numbers to the right. */
 export function printTable(
   head: readonly string[],

@@ -3,6 +3,8 @@
 // notes in the change feed as one user at a time would.
 
 import type { Act } from './changes.ts';
+import { readHeld } from './leases.ts';
+import { noteAttachmentEnd, noteFreed } from './past.ts';
 import { slotKind } from './tunnel-acts.ts';
 
 /** A user's name and what is kept of the secret, as for one user. */
@@ -48,11 +50,12 @@ export async function putUsers(
  * are no more.
  */
 export async function removeNumberedUsers(
-  { tx, nowMs, changed }: Act,
+  act: Act,
   prefix: string,
   after: string,
   limit: number,
 ): Promise<{ readonly removed: number; readonly last: string | undefined }> {
+  const { tx, changed } = act;
   const found = await tx
     .selectFrom('users')
     .select(['id', 'name'])
@@ -67,31 +70,60 @@ export async function removeNumberedUsers(
     .map(({ id }) => id);
   const last = found.at(-1)?.name;
   if (userIds.length === 0) return { removed: 0, last };
-  const tunnels = await tx
-    .selectFrom('tunnels')
-    .select(['id', 'slot', 'family'])
-    .where('user_id', 'in', userIds)
-    .execute();
-  for (const tunnel of tunnels) changed(slotKind(tunnel), tunnel.slot);
-  if (tunnels.length > 0) {
-    const tunnelIds = tunnels.map(({ id }) => id);
-    const delegations = await tx
-      .selectFrom('leases')
-      .innerJoin('pools', 'pools.id', 'leases.pool_id')
-      .select(['leases.position', 'pools.first_index'])
-      .where('leases.tunnel_id', 'in', tunnelIds)
-      .where('leases.purpose', '=', 'delegation')
-      .execute();
-    for (const row of delegations) changed('owner', row.first_index + row.position);
-    await tx.deleteFrom('attachments').where('tunnel_id', 'in', tunnelIds).execute();
-    await tx
-      .updateTable('leases')
-      .set({ tunnel_id: null, expires_at_ms: null, freed_at_ms: nowMs })
-      .where('tunnel_id', 'in', tunnelIds)
-      .execute();
-    await tx.deleteFrom('tunnels').where('id', 'in', tunnelIds).execute();
-  }
+  await closeTunnelsOf(act, userIds);
   await tx.deleteFrom('users').where('id', 'in', userIds).execute();
   for (const id of userIds) changed('user', id);
   return { removed: userIds.length, last };
+}
+
+async function closeTunnelsOf(act: Act, userIds: readonly number[]): Promise<void> {
+  const { tx, nowMs, changed } = act;
+  const rows = await tx
+    .selectFrom('tunnels')
+    .innerJoin('users', 'users.id', 'tunnels.user_id')
+    .leftJoin('attachments', 'attachments.tunnel_id', 'tunnels.id')
+    .select([
+      'tunnels.id',
+      'tunnels.slot',
+      'tunnels.family',
+      'tunnels.created_at_ms',
+      'tunnels.last_login_at_ms',
+      'users.id as user_id',
+      'users.name',
+      'attachments.encapsulation',
+      'attachments.client_address',
+      'attachments.client_port',
+      'attachments.attached_at_ms',
+    ])
+    .where('tunnels.user_id', 'in', userIds)
+    .execute();
+  if (rows.length === 0) return;
+  const tunnelIds = rows.map(({ id }) => id);
+  const held = Map.groupBy(await readHeld(tx, tunnelIds), ({ tunnelId }) => tunnelId);
+  for (const row of rows) {
+    changed(slotKind(row), row.slot);
+    const tunnel = {
+      id: row.id,
+      user: { id: row.user_id, name: row.name },
+      createdAtMs: row.created_at_ms,
+      lastLoginAtMs: row.last_login_at_ms ?? undefined,
+    };
+    const leases = held.get(row.id) ?? [];
+    for (const { ownerIndex } of leases) if (ownerIndex !== undefined) changed('owner', ownerIndex);
+    await noteFreed(act, tunnel, leases);
+    if (row.encapsulation !== null)
+      await noteAttachmentEnd(act, tunnel, {
+        encapsulation: row.encapsulation,
+        address: row.client_address!,
+        port: row.client_port!,
+        attachedAtMs: row.attached_at_ms!,
+      });
+  }
+  await tx.deleteFrom('attachments').where('tunnel_id', 'in', tunnelIds).execute();
+  await tx
+    .updateTable('leases')
+    .set({ tunnel_id: null, expires_at_ms: null, freed_at_ms: nowMs })
+    .where('tunnel_id', 'in', tunnelIds)
+    .execute();
+  await tx.deleteFrom('tunnels').where('id', 'in', tunnelIds).execute();
 }

@@ -20,6 +20,8 @@ export interface Change {
 export interface Act {
   readonly tx: Writer;
   readonly nowMs: number;
+  /** Whether what ends is written down (past.ts). */
+  readonly keepsPast: boolean;
   /** Noted in the feed when the act is done. */
   readonly changed: (kind: ChangeKind, subject: number) => void;
 }

@@ -17,6 +17,7 @@ import { parseStoredIpv4Prefix } from './pools.ts';
 import type { Reader } from './schema.ts';
 import {
   type AttachRefusal,
+  endAttachment,
   endOf,
   type OpenRefusal,
   setLeaseEnd,
@@ -115,7 +116,7 @@ export async function openIpv4Tunnel(
       })
       .returning('id')
       .executeTakeFirstOrThrow();
-    await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
+    await lease(tx, claim, id, endOf(request.leaseMs, nowMs), undefined);
     changed('ipv4-slot', slot);
   }
   return { ok: true, tunnel: (await readIpv4Tunnel(tx, { userId }))! };
@@ -123,9 +124,10 @@ export async function openIpv4Tunnel(
 
 /** An IPv6 address stays its user's while it is in use, as an IPv4 address does for protocol 41. */
 export async function attachIpv4Tunnel(
-  { tx, nowMs, changed }: Act,
+  act: Act,
   { tunnelId, userId, client }: AttachIpv4Request,
 ): Promise<AttachIpv4Result> {
+  const { tx, nowMs, changed } = act;
   const tunnel = await readIpv4Tunnel(tx, { tunnelId });
   if (!tunnel || tunnel.user.id !== userId) return { ok: false, refusal: 'no-such-tunnel' };
   if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
@@ -134,7 +136,7 @@ export async function attachIpv4Tunnel(
   const occupant = await readIpv4Tunnel(tx, { client });
   if (occupant && occupant.id !== tunnelId) return { ok: false, refusal: 'address-in-use' };
   if (!occupant) {
-    await tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId).execute();
+    await endAttachment(act, tunnel);
     await tx
       .insertInto('attachments')
       .values({

@@ -5,6 +5,7 @@
 import { type ColumnDefinitionBuilder, sql } from 'kysely';
 import type { Backend, IdentityColumn } from './backend.ts';
 import { StoreError } from './error.ts';
+import { addHistory } from './history-migration.ts';
 import type { Reader, Writer } from './schema.ts';
 
 /** Brings the schema up to date; StoreError `newer` or `foreign` when the database is not ours. */
@@ -14,7 +15,7 @@ export async function migrate(backend: Backend): Promise<void> {
   await backend.transaction(async (tx) => {
     let version = await currentVersion(tx);
     for (const up of MIGRATIONS.slice(version)) {
-      await up(tx, (column) => backend.identity(column));
+      await up(tx, (column) => backend.identity(column), backend);
       version++;
       await tx.updateTable('schema_version').set({ version }).execute();
     }
@@ -39,7 +40,7 @@ async function currentVersion(db: Reader): Promise<number> {
   return version;
 }
 
-type Migration = (db: Writer, identity: IdentityColumn) => Promise<void>;
+type Migration = (db: Writer, identity: IdentityColumn, backend: Backend) => Promise<void>;
 
 /** Version n is reached by running the first n of these; a published one never changes. */
 const MIGRATIONS: readonly Migration[] = [
@@ -50,6 +51,7 @@ const MIGRATIONS: readonly Migration[] = [
   addIpv4Tunnels,
   addPolicies,
   addPeople,
+  (db, _, backend) => addHistory(db, backend),
 ];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {

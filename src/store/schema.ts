@@ -5,6 +5,7 @@
 // shell. Times are milliseconds since 1970. Booleans are the time since when, or null.
 
 import type { Generated, Kysely } from 'kysely';
+import type { HistoryTables } from './history-tables.ts';
 import type { PeopleTables } from './people-tables.ts';
 
 /** `link` and `ipv4-link` give a tunnel's ends addresses, of the family that is inside. */
@@ -17,7 +18,7 @@ export type Encapsulation = 'v6v4' | 'v6udpv4';
 export type Ports = 'open' | 'closed';
 export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user' | 'group';
 
-export interface Tables extends PeopleTables {
+export interface Tables extends PeopleTables, HistoryTables {
   schema_version: { version: number };
   settings: { name: string; value: string };
   users: {
@@ -88,6 +89,8 @@ export interface Tables extends PeopleTables {
     tunnel_id: number | null;
     expires_at_ms: number | null;
     freed_at_ms: number | null;
+    /** Null: since the tunnel was made. */
+    leased_at_ms: number | null;
   };
   attachments: {
     tunnel_id: number;

@@ -9,11 +9,13 @@ import { closeSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import {
   type ColumnDefinitionBuilder,
+  type CreateTableBuilder,
   type Driver,
   Kysely,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
+  sql,
 } from 'kysely';
 import type { Backend } from './backend.ts';
 import { StoreError } from './error.ts';
@@ -31,6 +33,8 @@ export interface SqliteOptions {
   readonly patienceMs?: number | undefined;
   /** See {@link Store.open}. */
   readonly changesKept?: number | undefined;
+  /** See {@link Store.open}. */
+  readonly keepsPast?: boolean | undefined;
 }
 
 /** Opens (and migrates) the database; rejects with StoreError. Close it with `store.close()`. */
@@ -45,7 +49,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
     const reading = new DatabaseSync(file, { readOnly: true, timeout: BLOCKING_WAIT_MS });
     opened.defer(() => reading.close());
     const backend = new SqliteBackend(file, commits, reading, opened);
-    return await Store.open(backend, options.changesKept);
+    return await Store.open(backend, options.changesKept, options.keepsPast);
   } catch (error) {
     await opened.disposeAsync();
     throw storeError(error, file);
@@ -94,6 +98,10 @@ class SqliteBackend implements Backend {
   /** AUTOINCREMENT rather than a bare rowid: the number of a removed row is never used again. */
   identity(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {
     return column.primaryKey().autoIncrement();
+  }
+
+  keptByKey<T extends string>(table: CreateTableBuilder<T>): CreateTableBuilder<T> {
+    return table.modifyEnd(sql`without rowid`);
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@
 // change feed. Every writing method is one transaction, on the disk when its promise is fulfilled.
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
-import type { Backend } from './backend.ts';
+import type { Backend, Room } from './backend.ts';
 import { type NamedSecret, putUsers, removeNumberedUsers } from './bulk-users.ts';
 import {
   type Act,
@@ -13,6 +13,7 @@ import {
   readChanges,
 } from './changes.ts';
 import { StoreError } from './error.ts';
+import { HistoryStore } from './history.ts';
 import {
   type AttachIpv4Request,
   type AttachIpv4Result,
@@ -94,26 +95,39 @@ const CHANGES_KEPT = 100_000;
 export class Store {
   readonly #backend: Backend;
   readonly #changesKept: number;
+  readonly #keepsPast: boolean;
   /** Who signs in to the portal, and what is theirs. */
   readonly people: PeopleStore;
+  /** Who had which address. */
+  readonly history: HistoryStore;
   #closed = false;
 
-  private constructor(backend: Backend, changesKept: number) {
+  private constructor(backend: Backend, changesKept: number, keepsPast: boolean) {
     this.#backend = backend;
     this.#changesKept = changesKept;
+    this.#keepsPast = keepsPast;
     this.people = new PeopleStore({
       reading: () => this.#db,
       act: (nowMs, act) => this.#act(nowMs, act),
     });
+    const room: Room = {
+      reading: () => this.#db,
+      writing: (write) => this.#open.transaction(write),
+    };
+    this.history = new HistoryStore(room);
   }
 
   /**
    * Brings the schema up to date first. `changesKept`: how many changes a follower may be behind
-   * before it has to look at everything.
+   * before it has to look at everything. `keepsPast`: write down attachments and leases that end.
    */
-  static async open(backend: Backend, changesKept = CHANGES_KEPT): Promise<Store> {
+  static async open(
+    backend: Backend,
+    changesKept = CHANGES_KEPT,
+    keepsPast = true,
+  ): Promise<Store> {
     await migrate(backend);
-    return new Store(backend, changesKept);
+    return new Store(backend, changesKept, keepsPast);
   }
 
   async close(): Promise<void> {
@@ -449,7 +463,7 @@ export class Store {
     return this.#open.transaction(async (tx) => {
       const changes: Omit<Change, 'id'>[] = [];
       const changed: Act['changed'] = (kind, subject) => changes.push({ kind, subject });
-      const result = await act({ tx, nowMs, changed });
+      const result = await act({ tx, nowMs, keepsPast: this.#keepsPast, changed });
       await appendChanges(tx, changes, nowMs, this.#changesKept);
       return result;
     });

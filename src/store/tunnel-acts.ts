@@ -5,6 +5,7 @@
 import { formatIpv4, type Ipv4Endpoint } from '../address.ts';
 import type { Act } from './changes.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
+import { noteDetached, noteFreed } from './past.ts';
 import { type Pool, readPools } from './pools.ts';
 import { prepared } from './prepared.ts';
 import type { ChangeKind, Encapsulation, Reader, Writer } from './schema.ts';
@@ -138,7 +139,7 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
   if (needsDelegation) {
     const claim = await claimPosition(tx, choice.delegationPools);
     if (!claim) return { ok: false, refusal: 'no-free-prefix' };
-    await lease(tx, claim, tunnelId, undefined);
+    await lease(tx, claim, tunnelId, undefined, standing && act.nowMs);
     changed('owner', claim.pool.firstIndex + claim.position);
   }
   if (standing) {
@@ -223,7 +224,7 @@ async function makeTunnel(
   );
   // Not every database tells.
   const id = insertId === undefined ? await idOfSlot(tx, slot) : Number(insertId);
-  await lease(tx, claim, id, endOf(request.leaseMs, nowMs));
+  await lease(tx, claim, id, endOf(request.leaseMs, nowMs), undefined);
   changed('slot', slot);
   return id;
 }
@@ -288,7 +289,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   if (await isFull(tx, request)) return { ok: false, refusal: 'too-many-from-address' };
   const stays = occupant?.id === tunnelId;
   if (!stays) {
-    if (tunnel.attachment) await deleteAttachment(tx, tunnelId);
+    if (tunnel.attachment) await endAttachment(act, tunnel);
     const address = formatIpv4(client.address);
     await insertAttachment(tx, tunnelId, encapsulation, address, client.port, nowMs);
     changed('slot', tunnel.slot);
@@ -326,6 +327,15 @@ const insertAttachment = prepared(
     }),
 );
 
+/** Where the tunnel's client is, if anywhere, becomes a place where it was. */
+export async function endAttachment(
+  act: Act,
+  tunnel: Pick<AnyTunnel, 'id' | 'user' | 'attachment'>,
+): Promise<void> {
+  await deleteAttachment(act.tx, tunnel.id);
+  await noteDetached(act, tunnel);
+}
+
 const deleteAttachment = prepared((tx, tunnelId: number) =>
   tx.deleteFrom('attachments').where('tunnel_id', '=', tunnelId),
 );
@@ -352,17 +362,19 @@ export async function takeDownTunnel(act: Act, tunnel: AnyTunnel): Promise<void>
 
 /** The lease begins to run out when the client goes: what is in use is never taken back. */
 async function detachTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
-  await deleteAttachment(act.tx, tunnel.id);
+  await endAttachment(act, tunnel);
   if (tunnel.attachment) await setLeaseEnd(act.tx, tunnel.id, endOf(tunnel.leaseMs, act.nowMs));
   act.changed(slotKind(tunnel), tunnel.slot);
 }
 
 /** Ends the tunnel and frees its addresses. */
 export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
-  await deleteAttachment(act.tx, tunnel.id);
-  const owners = await freeLeases(act.tx, tunnel.id, act.nowMs);
+  await endAttachment(act, tunnel);
+  const freed = await freeLeases(act, tunnel.id);
+  await noteFreed(act, tunnel, freed);
   await act.tx.deleteFrom('tunnels').where('id', '=', tunnel.id).execute();
-  for (const index of owners) act.changed('owner', index);
+  for (const { ownerIndex } of freed)
+    if (ownerIndex !== undefined) act.changed('owner', ownerIndex);
   act.changed(slotKind(tunnel), tunnel.slot);
 }
 

@@ -5,6 +5,7 @@ import {
   formatIpv4,
   type Ipv4Address,
   type Ipv4Endpoint,
+  type Ipv6Address,
   type Ipv6Prefix,
   parseIpv4,
   prefixAt,
@@ -41,7 +42,14 @@ export interface AnyTunnel extends Policies {
   readonly lastLoginAtMs: number | undefined;
   /** When the link's lease ends; undefined: it does not. */
   readonly expiresAtMs: number | undefined;
-  readonly attachment: { readonly attachedAtMs: number } | undefined;
+  readonly attachment:
+    | {
+        /** An address is that of IPv4 in IPv6, which has no port. */
+        readonly client: Ipv4Endpoint | Ipv6Address;
+        readonly encapsulation?: Encapsulation;
+        readonly attachedAtMs: number;
+      }
+    | undefined;
 }
 
 /** IPv6 in IPv4. */
