@@ -4,6 +4,7 @@
 
 import { type ColumnDefinitionBuilder, sql } from 'kysely';
 import type { Backend, IdentityColumn } from './backend.ts';
+import { addDeskTables } from './desk-tables.ts';
 import { StoreError } from './error.ts';
 import { addHistory } from './history-migration.ts';
 import type { Reader, Writer } from './schema.ts';
@@ -52,6 +53,7 @@ const MIGRATIONS: readonly Migration[] = [
   addPolicies,
   addPeople,
   (db, _, backend) => addHistory(db, backend),
+  addDeskTables,
 ];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {
