@@ -7,7 +7,7 @@
 set -eu
 
 run="nftables clang llvm bpftool libbpf-dev libbpf1 libc6-dev iproute2 procps"
-test="conntrack iputils-ping curl ethtool tcpdump"
+test="conntrack iputils-ping curl ethtool tcpdump openssl chromium fonts-noto-core"
 
 fuzz="libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev"
 

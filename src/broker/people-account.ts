@@ -77,7 +77,7 @@ export class AccountDesk {
 
   /** The answer is the same whether there is such a person. */
   async askForReset(emailText: string, visitor: Visitor): Promise<'sent' | 'too-many'> {
-    return evenly(async () => {
+    return evenly(this.#parts, async () => {
       const { clock } = this.#parts;
       const nowMs = clock();
       if (!this.#places.take(placeOf(visitor.address), nowMs)) return 'too-many';
@@ -142,7 +142,7 @@ export class AccountDesk {
     emailText: string,
     visitor: Visitor,
   ): Promise<'sent' | 'email-invalid' | 'too-many'> {
-    return evenly(async () => {
+    return evenly(this.#parts, async () => {
       const email = parseEmail(emailText);
       if (email === undefined || email === person.email) return 'email-invalid';
       const { clock } = this.#parts;

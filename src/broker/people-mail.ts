@@ -91,7 +91,7 @@ export class Postman {
       this.#clock(),
       AT_ONCE,
     )) {
-      await this.#queue.postpone(id, this.#clock() + CLAIM_MS, this.#clock());
+      if (!(await this.#queue.claim(id, this.#clock() + CLAIM_MS, this.#clock()))) continue;
       const content = unseal(this.#key, sealed, CONTEXT);
       if (!content) {
         await this.#queue.remove(id, this.#clock());

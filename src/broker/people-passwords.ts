@@ -42,7 +42,7 @@ export function judgePassword(
   if (Buffer.byteLength(password) > MAX_OCTETS) return 'password-long';
   const plain = password.toLowerCase();
   const obvious = [...known, ...OBVIOUS].some(
-    (word) => word.length > 3 && plain.replaceAll(word.toLowerCase(), '').length < 4,
+    (word) => word.length > 3 && plain.replaceAll(word.toLowerCase(), '').length < 5,
   );
   return obvious || new Set(plain).size < 4 ? 'password-obvious' : undefined;
 }

@@ -74,7 +74,7 @@ export class SignUpDesk {
    * who has an account already.
    */
   async signUp(asked: SignUpRequest, visitor: Visitor): Promise<SignUpRefusal | undefined> {
-    return evenly(() => this.#signUp(asked, visitor));
+    return evenly(this.#parts, () => this.#signUp(asked, visitor));
   }
 
   async #signUp(asked: SignUpRequest, visitor: Visitor): Promise<SignUpRefusal | undefined> {

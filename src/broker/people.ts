@@ -5,7 +5,7 @@
 import { Loop } from './loop.ts';
 import { AccountDesk } from './people-account.ts';
 import { Postman, type Transport } from './people-mail.ts';
-import { DAY_MS, type PeopleParts } from './people-parts.ts';
+import { DAY_MS, EVEN_MS, type PeopleParts } from './people-parts.ts';
 import { Passwords } from './people-passwords.ts';
 import { SignInDesk } from './people-sign-in.ts';
 import { SignUpDesk } from './people-sign-ups.ts';
@@ -14,8 +14,8 @@ import type { Log } from './projection.ts';
 
 const PRUNE_EVERY_MS = DAY_MS / 24;
 
-export type PeopleOptions = Omit<PeopleParts, 'passwords' | 'clock'> &
-  Partial<Pick<PeopleParts, 'passwords' | 'clock'>>;
+export type PeopleOptions = Omit<PeopleParts, 'passwords' | 'clock' | 'evenMs'> &
+  Partial<Pick<PeopleParts, 'passwords' | 'clock' | 'evenMs'>>;
 
 /** Every method of the desks may reject with the store's StoreError. */
 export class People {
@@ -26,7 +26,7 @@ export class People {
   readonly #parts: PeopleParts;
 
   constructor(options: PeopleOptions) {
-    const parts = { passwords: new Passwords(), clock: Date.now, ...options };
+    const parts = { passwords: new Passwords(), clock: Date.now, evenMs: EVEN_MS, ...options };
     this.#parts = parts;
     this.account = new AccountDesk(parts);
     this.signIns = new SignInDesk(parts);

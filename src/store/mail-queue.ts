@@ -65,6 +65,20 @@ export class MailQueue {
     });
   }
 
+  /** Keeps it from others until then. False: somebody else has it. */
+  async claim(id: number, untilMs: number, nowMs: number): Promise<boolean> {
+    return this.#access.act(nowMs, async ({ tx }) => {
+      const { numUpdatedRows } = await tx
+        .updateTable('mails')
+        .set({ next_try_at_ms: untilMs })
+        .where('id', '=', id)
+        .where('next_try_at_ms', '<=', nowMs)
+        .executeTakeFirst();
+      return numUpdatedRows === 1n;
+    });
+  }
+
+  /** It was tried in vain. */
   async postpone(id: number, nextTryAtMs: number, nowMs: number): Promise<void> {
     await this.#access.act(nowMs, async ({ tx }) => {
       await tx

@@ -53,12 +53,12 @@ export class Fields {
     const { inputmode, ltr, maxLength = 300 } = field;
     const isLtr = ltr ?? (type === 'email' || type === 'password');
     return html`
-      <div class="field${this.#mistakes[name] && ' wrong'}">
+      <div class="field${this.#mistakes[name] !== undefined && ' wrong'}">
         <label for="${name}">
           ${label} ${!required && html`<span class="optional">(${this.#words.form.optional})</span>`}
         </label>
         ${hint && html`<p class="hint" id="${name}-hint">${hint}</p>`}
-        ${this.#error(name)}
+        ${this.error(name)}
         <input id="${name}" name="${name}" type="${type}" maxlength="${maxLength}"
           autocomplete="${autocomplete}"
           ${value !== undefined && type !== 'password' && html`value="${value}"`}
@@ -72,11 +72,11 @@ export class Fields {
 
   checkbox(name: string, value: string, label: HtmlValue, checked = false, id = name): Html {
     return html`
-      <div class="field check${this.#mistakes[name] && ' wrong'}">
-        ${this.#error(name)}
+      <div class="field check">
+        ${id === name && this.error(name)}
         <label for="${id}">
           <input id="${id}" name="${name}" type="checkbox" value="${value}"
-            ${checked && html`checked`} ${this.#described(name, undefined)}>
+            ${checked && html`checked`} ${id === name && this.#described(name, undefined)}>
           <span>${label}</span>
         </label>
       </div>
@@ -104,7 +104,8 @@ export class Fields {
     `;
   }
 
-  #error(name: string): HtmlValue {
+  /** What is wrong with a field; {@link input} and {@link checkbox} show theirs themselves. */
+  error(name: string): HtmlValue {
     const mistake = this.#mistakes[name];
     return mistake && html`<p class="error" id="${name}-error">${this.#words.errors[mistake]}</p>`;
   }

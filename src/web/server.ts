@@ -11,8 +11,10 @@ import { type Failure, failurePage, statusOf } from './failures.ts';
 import { accountPages } from './pages/account.ts';
 import { frontPages } from './pages/front.ts';
 import { resetPages } from './pages/reset.ts';
+import { securityPages } from './pages/security.ts';
 import { signInPages } from './pages/sign-in.ts';
 import { signUpPages } from './pages/sign-up.ts';
+import { tokenPages } from './pages/tokens.ts';
 import type { Portal } from './portal.ts';
 import { Routes } from './routes.ts';
 import { Cookies } from './session.ts';
@@ -39,6 +41,16 @@ const MAX_BODY_OCTETS = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
 const HSTS_SECONDS = 31_536_000;
 
+const PAGES: readonly ((routes: Routes) => void)[] = [
+  frontPages,
+  signUpPages,
+  signInPages,
+  resetPages,
+  accountPages,
+  securityPages,
+  tokenPages,
+];
+
 /** Rejects with the system's error when the address cannot be listened on. */
 export async function startWeb(portal: Portal, options: WebOptions): Promise<RunningWeb> {
   const { host, port, tls, trustProxy } = options;
@@ -62,7 +74,7 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   house.files.serve(app);
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
   const routes = new Routes(app, house);
-  for (const add of [frontPages, signUpPages, signInPages, resetPages, accountPages]) add(routes);
+  for (const add of PAGES) add(routes);
   await app.register(async (api) => addApi(api, portal), { prefix: '/api/v1' });
 
   await app.listen({ host, port });

@@ -163,6 +163,7 @@ export class Visit {
     const shown = new Intl.DateTimeFormat(this.language.locale, {
       dateStyle: 'medium',
       timeStyle: 'short',
+      hourCycle: 'h23',
       timeZone: 'UTC',
     }).format(at);
     return html`<time datetime="${at.toISOString()}"><bdi>${shown} UTC</bdi></time>`;

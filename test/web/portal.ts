@@ -73,6 +73,7 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     passwords: new Passwords(1024),
     compose: composeLetters(service),
     clock,
+    evenMs: 10,
   });
   const mails: Mail[] = [];
   const transport = async (mail: Mail) => {

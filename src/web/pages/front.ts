@@ -2,6 +2,7 @@
 // the language, which is on every page.
 
 import { formatIp } from '../../address.ts';
+import { tunnelDrawing } from '../drawing.ts';
 import { code, html } from '../html.ts';
 import { languageOf } from '../i18n/languages.ts';
 import type { Routes } from '../routes.ts';
@@ -22,9 +23,12 @@ export function frontPages({ anybody }: Routes): void {
       kind: 'wide',
       main: html`
         <section class="hero">
-          <h1>${words.title}</h1>
-          <p class="lead">${words.lead}</p>
-          ${invitation(visit)}
+          <div>
+            <h1>${words.title}</h1>
+            <p class="lead">${words.lead}</p>
+            ${invitation(visit)}
+          </div>
+          ${tunnelDrawing()}
         </section>
         <div class="facts">
           <section class="card" aria-labelledby="you">

@@ -1,0 +1,36 @@
+// Takes the pictures in docs/screens: every page of the portal in light, dark, at a phone's width and in
+// Arabic. Needs Chromium (tools/install-packages.sh test).
+//   node tools/screens.ts [name of a page]
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Browser, chromium } from 'playwright-core';
+import { openPortal } from '../test/web/portal.ts';
+import { showPages } from '../test/web/shown-pages.ts';
+
+const LOOKS = {
+  light: { colorScheme: 'light', locale: 'en', viewport: { width: 1200, height: 800 } },
+  dark: { colorScheme: 'dark', locale: 'en', viewport: { width: 1200, height: 800 } },
+  phone: { colorScheme: 'light', locale: 'en', viewport: { width: 390, height: 844 } },
+  arabic: { colorScheme: 'light', locale: 'ar', viewport: { width: 1200, height: 800 } },
+} as const;
+
+const only = process.argv[2];
+const directory = join(import.meta.dirname, '..', 'docs', 'screens');
+mkdirSync(directory, { recursive: true });
+const browser: Browser = await chromium.launch({ executablePath: '/usr/bin/chromium' });
+try {
+  for (const [look, options] of Object.entries(LOOKS)) {
+    const portal = await openPortal();
+    const context = await browser.newContext({ ...options, deviceScaleFactor: 1 });
+    const page = await context.newPage();
+    await showPages(portal, page, async (name) => {
+      if (only !== undefined && only !== name) return;
+      await page.screenshot({ path: join(directory, `${name}-${look}.png`), fullPage: true });
+    });
+    await context.close();
+    await portal.close();
+  }
+} finally {
+  await browser.close();
+}
