@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Command } from 'commander';
 import { pino } from 'pino';
 import { formatIp } from '../address.ts';
+import { Desk } from '../broker/desk.ts';
 import { Visitors } from '../broker/visitors.ts';
 import type { Config } from '../config.ts';
 import { defaultUplink, ipv4AddressesOf } from '../host.ts';
@@ -15,6 +16,7 @@ import { startWeb } from '../web/server.ts';
 import { smtpTransport } from '../web/smtp.ts';
 import { addConfigOption, configOf } from './config-option.ts';
 
+const DAY_MS = 86_400_000;
 const ASK_EVERY_MS = 5000;
 const ANSWER_WITHIN_MS = 2000;
 
@@ -86,9 +88,16 @@ async function build(
     say(`Mails go to ${smtp.host} port ${smtp.port}`);
   } else say('No mail server (mail.host): mails wait in the store');
 
+  const { maxTunnels, maxDelegations, maxIpv4Tunnels } = config.dataplane;
+  const desk = new Desk({
+    store,
+    people,
+    capacity: { link: maxTunnels, delegation: maxDelegations, 'ipv4-link': maxIpv4Tunnels },
+    pastKeptMs: config.history.attachmentsDays * DAY_MS,
+  });
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(listen) ?? [];
   const web = await startWeb(
-    { people, visitors: new Visitors(store), service, isUp: brokerAnswers(config), log },
+    { people, desk, visitors: new Visitors(store), service, isUp: brokerAnswers(config), log },
     {
       host,
       port: Number(port),

@@ -6,12 +6,13 @@ import { LANGUAGES, type Language } from './i18n/languages.ts';
 export interface Frame {
   readonly title: string;
   readonly main: HtmlValue;
-  /** `form`: a narrow column; `wide`: as wide as there is room for. */
-  readonly kind: 'form' | 'text' | 'wide';
+  /** `form`: a narrow column; `wide`: as wide as there is room for; `desk`: staff's, with a menu. */
+  readonly kind: 'form' | 'text' | 'wide' | 'desk';
   readonly language: Language;
   readonly service: { readonly name: string; readonly contact: string };
   /** Who is signed in: their address or name. */
   readonly who: string | undefined;
+  readonly isStaff: boolean;
   readonly maySignUp: boolean;
   /** What was just done. */
   readonly notice: string | undefined;
@@ -48,6 +49,7 @@ export function layout(frame: Frame): string {
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="${asset('mark.svg')}" type="image/svg+xml">
 <link rel="stylesheet" href="${asset('style.css')}">
+${kind === 'desk' && html`<link rel="stylesheet" href="${asset('desk.css')}">`}
 </head>
 <body>
 <a class="skip" href="#content">${words.skip}</a>
@@ -61,6 +63,7 @@ export function layout(frame: Frame): string {
           ${frame.maySignUp && html`<a class="button small" href="/sign-up">${words.signUp}</a>`}
         `
         : html`
+          ${frame.isStaff && html`<a href="/admin">${language.words.admin.title}</a>`}
           <a href="/account"><bdi>${who}</bdi></a>
           <form method="post" action="/sign-out">${csrf}
             <button class="plain">${words.signOut}</button>

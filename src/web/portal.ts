@@ -2,12 +2,15 @@
 // no data plane; what a page wants to show or do, a desk of the broker's offers.
 
 import type { Logger } from 'pino';
+import type { Desk } from '../broker/desk.ts';
 import type { People } from '../broker/people.ts';
 import type { Visitors } from '../broker/visitors.ts';
 import type { LanguageTag } from './i18n/languages.ts';
 
 export interface Portal {
   readonly people: People;
+  /** For staff. */
+  readonly desk: Desk;
   readonly visitors: Visitors;
   readonly service: {
     readonly name: string;

@@ -9,6 +9,7 @@ import { addApi } from './api/api.ts';
 import { isApiPath, problem, problemOf } from './api/problems.ts';
 import { type Failure, failurePage, statusOf } from './failures.ts';
 import { accountPages } from './pages/account.ts';
+import { ADMIN_PAGES } from './pages/admin.ts';
 import { frontPages } from './pages/front.ts';
 import { resetPages } from './pages/reset.ts';
 import { securityPages } from './pages/security.ts';
@@ -18,6 +19,7 @@ import { tokenPages } from './pages/tokens.ts';
 import type { Portal } from './portal.ts';
 import { Routes } from './routes.ts';
 import { Cookies } from './session.ts';
+import { type StaffRoute, watchStaffRoutes } from './staff-routes.ts';
 import { StaticFiles } from './static-files.ts';
 import { type House, Visit } from './visit.ts';
 
@@ -33,6 +35,7 @@ export interface WebOptions {
 
 export interface RunningWeb {
   readonly port: number;
+  readonly staffRoutes: readonly StaffRoute[];
   /** Lets requests under way end. */
   close(): Promise<void>;
 }
@@ -49,6 +52,7 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   accountPages,
   securityPages,
   tokenPages,
+  ...ADMIN_PAGES,
 ];
 
 /** Rejects with the system's error when the address cannot be listened on. */
@@ -67,6 +71,7 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   await app.register(cookie);
   await app.register(formbody, { bodyLimit: MAX_BODY_OCTETS });
 
+  const staffRoutes = watchStaffRoutes(app);
   const house: House = { portal, cookies: new Cookies(secure), files: new StaticFiles() };
   addHeaders(app, secure);
   addLog(app, portal);
@@ -82,6 +87,7 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   const address = app.server.address();
   return {
     port: typeof address === 'object' ? (address?.port ?? port) : port,
+    staffRoutes,
     close: async () => {
       watcher?.close();
       await app.close();

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type IpAddress, parseIp } from '../address.ts';
 import type { Visitor } from '../broker/people-parts.ts';
 import type { SignedIn } from '../broker/people-sign-in.ts';
+import { isStaff } from '../broker/permissions.ts';
 import { Fields, type Mistakes } from './fields.ts';
 import { type Html, type HtmlValue, html } from './html.ts';
 import { acceptedLanguage, LANGUAGES, type Language, languageOf } from './i18n/languages.ts';
@@ -82,6 +83,17 @@ export class Visit {
     return typeof value === 'string' ? value : Array.isArray(value) ? String(value[0]) : '';
   }
 
+  /** A part of the path, such as `id` in `/tunnels/:id`. */
+  param(name: string): string {
+    return (this.request.params as Readonly<Record<string, string>>)[name] ?? '';
+  }
+
+  /** As {@link param}, of a number; undefined: it is none. */
+  id(name = 'id'): number | undefined {
+    const text = this.param(name);
+    return /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined;
+  }
+
   /** All that a form says under one name: check boxes. */
   fieldAll(name: string): readonly string[] {
     const value = (this.request.body as Readonly<Record<string, unknown>> | undefined)?.[name];
@@ -122,6 +134,7 @@ export class Visit {
       language: this.language,
       service: portal.service,
       who: person && (person.user?.name ?? person.email),
+      isStaff: person !== undefined && isStaff(person.role),
       maySignUp: !['closed', 'invitation'].includes(portal.people.signUps.policy),
       notice:
         flash !== undefined && Object.hasOwn(this.words.flash, flash)

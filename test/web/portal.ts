@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Accounts } from '../../src/broker/accounts.ts';
+import { Desk } from '../../src/broker/desk.ts';
 import { People } from '../../src/broker/people.ts';
 import type { Mail } from '../../src/broker/people-mail.ts';
 import type { PeoplePolicy } from '../../src/broker/people-parts.ts';
@@ -17,6 +18,7 @@ import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 import { composeLetters } from '../../src/web/letters.ts';
 import { startWeb } from '../../src/web/server.ts';
+import type { StaffRoute } from '../../src/web/staff-routes.ts';
 
 export const PASSWORD = 'correct horse battery staple';
 const KEY = new Uint8Array(32).fill(7);
@@ -26,6 +28,8 @@ export interface TestPortal {
   readonly url: string;
   readonly store: Store;
   readonly people: People;
+  readonly desk: Desk;
+  readonly staffRoutes: readonly StaffRoute[];
   readonly mails: readonly Mail[];
   /** Sends what waits, and answers all that was sent to the address. */
   mailsTo(email: string): Promise<readonly Mail[]>;
@@ -80,14 +84,18 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     mails.push(mail);
   };
   const postman = people.sendMail(transport, () => {}, 60_000);
+  const capacity = { link: 65_536, delegation: 65_536, 'ipv4-link': 256 };
+  const desk = new Desk({ store, people, capacity, pastKeptMs: 180 * DAY_MS, clock });
   const web = await startWeb(
-    { people, visitors: new Visitors(store), service, isUp: async () => true, log },
+    { people, desk, visitors: new Visitors(store), service, isUp: async () => true, log },
     { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
   );
   return {
     url: `http://127.0.0.1:${web.port}`,
     store,
     people,
+    desk,
+    staffRoutes: web.staffRoutes,
     mails,
     mailsTo: async (email) => {
       await postman.round();

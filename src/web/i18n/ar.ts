@@ -1,6 +1,7 @@
 // Arabic. See en.ts.
 
 import { type Html, html } from '../html.ts';
+import { adminAr, adminErrorsAr, adminFlashAr } from './admin.ar.ts';
 import type { Words } from './words.ts';
 
 export const ar: Words = {
@@ -31,7 +32,9 @@ export const ar: Words = {
     cancel: 'إلغاء',
     back: 'رجوع',
   },
+  admin: adminAr,
   errors: {
+    ...adminErrorsAr,
     'email-invalid': 'هذا ليس عنوان بريد إلكتروني صحيحًا.',
     'email-not-invited': 'الدعوة موجّهة إلى عنوان بريد آخر.',
     'email-taken': 'يوجد حساب بهذا البريد الإلكتروني.',
@@ -273,6 +276,7 @@ export const ar: Words = {
     submit: 'حذف كل شيء',
   },
   flash: {
+    ...adminFlashAr,
     'signed-in': 'تم تسجيل دخولك.',
     'signed-out': 'تم تسجيل خروجك.',
     welcome: 'أهلًا بك! حسابك جاهز.',

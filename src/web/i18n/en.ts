@@ -3,6 +3,7 @@
 // name or an address needs its own direction inside a sentence of another.
 
 import { type Html, html } from '../html.ts';
+import { adminEn, adminErrorsEn, adminFlashEn } from './admin.en.ts';
 
 export const en = {
   layout: {
@@ -32,7 +33,9 @@ export const en = {
     cancel: 'Cancel',
     back: 'Back',
   },
+  admin: adminEn,
   errors: {
+    ...adminErrorsEn,
     'email-invalid': 'This is not an e-mail address.',
     'email-not-invited': 'The invitation is for another e-mail address.',
     'email-taken': 'There is an account with this e-mail address already.',
@@ -271,6 +274,7 @@ export const en = {
     submit: 'Erase everything',
   },
   flash: {
+    ...adminFlashEn,
     'signed-in': 'You are signed in.',
     'signed-out': 'You are signed out.',
     welcome: 'Welcome! Your account is ready.',
