@@ -13,6 +13,7 @@ export type { Announcement, NewAnnouncement } from '../store/announcements.ts';
 export type { AuditRecord } from '../store/audit-log.ts';
 export type { Account, Found } from '../store/directory.ts';
 export type { AttachmentTenure, LeaseTenure, Span } from '../store/history.ts';
+export type { Invitation } from '../store/invitations.ts';
 export type { Counts, Totals, TotalsSpan } from '../store/overview.ts';
 export type { Page, PageRequest } from '../store/pages.ts';
 export type { GroupUsage, PolicyChange, TunnelPolicy } from '../store/policies.ts';

@@ -11,7 +11,7 @@ import { tunnelSubject } from './desk-users.ts';
 export type TunnelListState = NonNullable<TunnelFilter['state']>;
 export type TunnelRefusal = 'no-such-tunnel';
 
-export class TunnelDesk {
+export class TunnelsDesk {
   readonly #parts: DeskParts;
 
   constructor(parts: DeskParts) {

@@ -6,13 +6,13 @@ import { AbuseDesk, AuditDesk } from './desk-log.ts';
 import { type DeskParts, Kept } from './desk-parts.ts';
 import { GroupDesk, PoolDesk } from './desk-pools.ts';
 import { AnnouncementDesk, InvitationDesk, StaffRolesDesk } from './desk-staff.ts';
-import { TunnelDesk } from './desk-tunnels.ts';
+import { TunnelsDesk } from './desk-tunnels.ts';
 import { UserDesk } from './desk-users.ts';
 
 /** Every method of the desks may reject with the store's StoreError. */
 export class Desk {
   readonly users: UserDesk;
-  readonly tunnels: TunnelDesk;
+  readonly tunnels: TunnelsDesk;
   readonly pools: PoolDesk;
   readonly groups: GroupDesk;
   readonly announcements: AnnouncementDesk;
@@ -25,7 +25,7 @@ export class Desk {
   constructor(options: Omit<DeskParts, 'clock'> & Partial<Pick<DeskParts, 'clock'>>) {
     const parts = { clock: Date.now, ...options };
     this.users = new UserDesk(parts);
-    this.tunnels = new TunnelDesk(parts);
+    this.tunnels = new TunnelsDesk(parts);
     this.pools = new PoolDesk(parts);
     this.groups = new GroupDesk(parts);
     this.announcements = new AnnouncementDesk(parts);

@@ -4,7 +4,7 @@
 
 import { type ColumnDefinitionBuilder, sql } from 'kysely';
 import type { Backend, IdentityColumn } from './backend.ts';
-import { addDeskTables } from './desk-tables.ts';
+import { addDeskTables } from './desk-migration.ts';
 import { StoreError } from './error.ts';
 import { addHistory } from './history-migration.ts';
 import type { Reader, Writer } from './schema.ts';

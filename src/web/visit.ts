@@ -184,7 +184,7 @@ export class Visit {
 }
 
 /** IPv4 arrives as IPv4 also at a socket for both. */
-function addressOf(request: FastifyRequest): IpAddress {
+export function addressOf(request: FastifyRequest): IpAddress {
   return parseIp(request.ip.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')) ?? 0;
 }
 

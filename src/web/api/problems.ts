@@ -7,6 +7,7 @@ const TITLES = {
   unauthorized: 'A valid token is needed in the Authorization header',
   forbidden: 'The token does not allow this',
   'not-found': 'There is no such thing',
+  refused: 'This cannot be done as things are',
   'too-large': 'The request holds more than this server takes',
   busy: 'A lot is going on: try again in a few seconds',
   broken: 'Something went wrong on our side',

@@ -251,7 +251,11 @@ export const ar: Words = {
     name: 'الاسم',
     nameHint: 'لتعرف لاحقًا أي برنامج يستخدمه.',
     scopes: 'ما يُسمح به',
-    scope: { 'account:read': 'معرفة من أنت وتصدير بياناتك' },
+    scope: {
+      'account:read': 'معرفة من أنت وتصدير بياناتك',
+      'admin:read': 'قراءة ما يسمح به دورك في فريق العمل',
+      'admin:write': 'فعل ما يسمح به دورك في فريق العمل',
+    },
     expires: 'مدة الصلاحية',
     days: (count: number) => `${count} يومًا`,
     never: 'دائمًا',

@@ -249,7 +249,11 @@ export const en = {
     name: 'Name',
     nameHint: 'So that you know later which program has it.',
     scopes: 'What it may do',
-    scope: { 'account:read': 'Read who you are, and export your data' },
+    scope: {
+      'account:read': 'Read who you are, and export your data',
+      'admin:read': 'Read what your role lets you read as staff',
+      'admin:write': 'Do what your role lets you do as staff',
+    },
     expires: 'Good for',
     days: (count: number) => `${count} days`,
     never: 'ever',
