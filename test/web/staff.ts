@@ -12,7 +12,7 @@ export async function addPools(portal: TestPortal): Promise<void> {
   const { store } = portal;
   for (const [purpose, text, positionLength] of [
     ['link', '2001:db8::/48', 64],
-    ['delegation', '3fff::/40', 56],
+    ['delegation', '3fff::/44', 56],
   ] as const) {
     const prefix = parseIpv6Prefix(text)!;
     await store.addPool({ purpose, prefix, positionLength }, 65_536, Date.now());
