@@ -13,6 +13,7 @@ import { type Frame, layout } from './layout.ts';
 import type { Portal } from './portal.ts';
 import { type Cookies, csrfToken, makeVisitorToken } from './session.ts';
 import type { StaticFiles } from './static-files.ts';
+import { formatTime } from './times.ts';
 
 export type Flash = keyof Words['flash'];
 
@@ -173,12 +174,7 @@ export class Visit {
   time(atMs: number | undefined): HtmlValue {
     if (atMs === undefined) return '–';
     const at = new Date(atMs);
-    const shown = new Intl.DateTimeFormat(this.language.locale, {
-      dateStyle: 'medium',
-      timeStyle: 'short',
-      hourCycle: 'h23',
-      timeZone: 'UTC',
-    }).format(at);
+    const shown = formatTime(this.language.locale, atMs);
     return html`<time datetime="${at.toISOString()}"><bdi>${shown} UTC</bdi></time>`;
   }
 }

@@ -27,6 +27,8 @@ const DAY_MS = 86_400_000;
 export interface TestPortal {
   readonly url: string;
   readonly store: Store;
+  /** The store's. */
+  readonly file: string;
   readonly people: People;
   readonly desk: Desk;
   readonly staffRoutes: readonly StaffRoute[];
@@ -48,7 +50,8 @@ export interface TestOptions extends Partial<PeoplePolicy> {
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
   const directory = mkdtempSync(join(tmpdir(), 'sixway-web-'));
-  const store = await openSqliteStore({ file: join(directory, 'sixway.db'), create: true });
+  const file = join(directory, 'sixway.db');
+  const store = await openSqliteStore({ file, create: true });
   let aheadMs = 0;
   const clock = () => Date.now() + aheadMs;
   const lines: string[] = [];
@@ -93,6 +96,7 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
   return {
     url: `http://127.0.0.1:${web.port}`,
     store,
+    file,
     people,
     desk,
     staffRoutes: web.staffRoutes,

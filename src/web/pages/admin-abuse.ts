@@ -11,6 +11,7 @@ import type { SignedIn } from '../../broker/people-sign-in.ts';
 import type { Mistakes } from '../fields.ts';
 import { bdi, code, type Html, type HtmlValue, html } from '../html.ts';
 import type { Routes } from '../routes.ts';
+import { formatTime } from '../times.ts';
 import type { Visit } from '../visit.ts';
 import { actorOf, deskPage, table } from './admin-parts.ts';
 import { clientText } from './admin-past.ts';
@@ -192,12 +193,7 @@ function answerSection(visit: Visit, question: AbuseQuestion, found: AbuseCase):
 /** With seconds: in a complaint they matter. */
 function exact(visit: Visit, atMs: number): Html {
   const at = new Date(atMs);
-  const shown = new Intl.DateTimeFormat(visit.language.locale, {
-    dateStyle: 'medium',
-    timeStyle: 'medium',
-    hourCycle: 'h23',
-    timeZone: 'UTC',
-  }).format(at);
+  const shown = formatTime(visit.language.locale, atMs, true);
   return html`<time datetime="${at.toISOString()}"><bdi>${shown} UTC</bdi></time>`;
 }
 

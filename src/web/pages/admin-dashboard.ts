@@ -7,6 +7,7 @@ import { type Chart, chart, fillBar, type Series } from '../charts.ts';
 import { bitRate, shortNumber, wholeNumber } from '../figures.ts';
 import { bdi, code, type Html, type HtmlValue, html } from '../html.ts';
 import type { Routes } from '../routes.ts';
+import { formatterOf } from '../times.ts';
 import type { Visit } from '../visit.ts';
 import { deskPage, may } from './admin-parts.ts';
 
@@ -180,7 +181,5 @@ function timeLabel(visit: Visit, range: Range, atMs: number): string {
     range === 'day'
       ? { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }
       : { day: 'numeric', month: 'short', ...(range === 'year' && { year: 'numeric' }) };
-  return new Intl.DateTimeFormat(visit.language.locale, { ...options, timeZone: 'UTC' }).format(
-    atMs,
-  );
+  return formatterOf(visit.language.locale, options).format(atMs);
 }

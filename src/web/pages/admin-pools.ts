@@ -162,7 +162,7 @@ async function groupsPage(visit: Visit, me: SignedIn, mistakes?: Mistakes): Prom
                 const portsText = { '': '–', open: limits.portsOpen, closed: limits.portsClosed };
                 return [
                   changes ? html`<a href="${path}"><bdi>${name}</bdi></a>` : bdi(name),
-                  html`<a href="/admin/users?group=${encodeURIComponent(name)}" aria-label="${words.showUsers}: ${name}"><bdi>${wholeNumber(users)}</bdi></a>`,
+                  html`<a href="/admin/users?group=${encodeURIComponent(name)}"><bdi>${wholeNumber(users)}</bdi><span class="unseen"> – ${words.showUsers}</span></a>`,
                   mtu === '' ? '–' : bdi(mtu),
                   rateIn === '' ? '–' : bdi(rateIn),
                   rateOut === '' ? '–' : bdi(rateOut),

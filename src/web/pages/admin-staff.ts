@@ -320,7 +320,13 @@ async function invitationsPage(
           ? html`<p class="lead">${words.none}</p>`
           : table(
               words.list,
-              [words.email, words.role, words.user, words.expires, ...(changes ? [''] : [])],
+              [
+                words.email,
+                words.role,
+                words.user,
+                words.expires,
+                ...(changes ? [html`<span class="unseen">${words.withdraw}</span>`] : []),
+              ],
               open.map((each) => [
                 each.email === undefined ? words.anybody : bdi(each.email),
                 account.roles[each.role],
