@@ -30,8 +30,8 @@ export interface Chart {
   };
 }
 
-const WIDTH = 640;
-const HEIGHT = 200;
+const WIDTH = 480;
+const HEIGHT = 190;
 const LEFT = 4;
 const RIGHT = 4;
 const TOP = 22;

@@ -1,4 +1,5 @@
-// Arabic: what staff see. See admin.en.ts.
+// Arabic: what staff see. See admin.en.ts. What reads from left to right inside a sentence, such as a
+// prefix or a date, stands between U+2066 and U+2069, or its parts would change places.
 
 import { type Html, html } from '../html.ts';
 import type { Words } from './words.ts';
@@ -12,10 +13,10 @@ export const adminErrorsAr = {
   'staff-account': 'هذا حساب أحد أعضاء فريق العمل، ولا يغيّره إلا مدير.',
   'last-administrator': 'هذا آخر مدير. أعطِ هذا الدور لشخص آخر أولًا.',
   'not-waiting': 'هذا الحساب لا ينتظر الموافقة: سبقك أحد إليه.',
-  'prefix-invalid': 'هذه ليست بادئة صحيحة مثل 2001:db8::/40 بلا بتّات بعد طولها.',
+  'prefix-invalid': 'هذه ليست بادئة صحيحة مثل \u20662001:db8::/40\u2069 بلا بتّات بعد طولها.',
   'prefix-unusable': 'هذه ليست عناوين تخصّكم ويمكن للأجهزة استعمالها.',
   'length-unusable':
-    'الروابط بطول /64 من مجمع أقصر، والبادئات المفوّضة لا تتجاوز /64، وIPv4 إما /30 أو /32.',
+    'الروابط بطول \u2066/64\u2069 من مجمع أقصر، والبادئات المفوّضة لا تتجاوز \u2066/64\u2069، وIPv4 إما \u2066/30\u2069 أو \u2066/32\u2069.',
   'too-many-pools': 'لا مكان لمجمع آخر في مستوى البيانات.',
   'overlaps-pool': 'تتداخل هذه البادئة مع مجمع آخر.',
   'over-capacity':
@@ -29,8 +30,8 @@ export const adminErrorsAr = {
   'text-missing': 'اكتب نصًا بلغة واحدة على الأقل.',
   'text-long': 'لا يزيد النص على 2000 محرف.',
   'time-order': 'النهاية ليست بعد البداية.',
-  'from-invalid': 'هذا ليس وقتًا صحيحًا مثل 2026-11-25 09:30.',
-  'until-invalid': 'هذا ليس وقتًا صحيحًا مثل 2026-11-25 09:30.',
+  'from-invalid': 'هذا ليس وقتًا صحيحًا مثل \u20662026-11-25 09:30\u2069.',
+  'until-invalid': 'هذا ليس وقتًا صحيحًا مثل \u20662026-11-25 09:30\u2069.',
   'zone-invalid': 'هذه ليست منطقة زمنية.',
   'address-invalid': 'هذا ليس عنوانًا ولا بادئة.',
   'port-invalid': 'المنفذ عدد بين 1 و65535.',
@@ -221,7 +222,7 @@ export const adminAr: Words['admin'] = {
     prefix: 'البادئة',
     purpose: 'الغرض',
     purposes: {
-      link: 'روابط: بادئة /64 لكل نفق',
+      link: 'روابط: بادئة \u2066/64\u2069 لكل نفق',
       delegation: 'بادئات مفوّضة',
       'ipv4-link': 'حركة IPv4 عبر IPv6',
     },
@@ -258,7 +259,7 @@ export const adminAr: Words['admin'] = {
     language: 'النص',
     from: 'من',
     until: 'إلى',
-    fromHint: 'بالتوقيت العالمي مثل 2026-11-25 09:30. فارغ: الآن.',
+    fromHint: 'بالتوقيت العالمي مثل \u20662026-11-25 09:30\u2069. فارغ: الآن.',
     untilHint: 'بالتوقيت العالمي. فارغ: حتى يُزال.',
     open: 'حتى يُزال',
     state: 'الحالة',
@@ -307,11 +308,11 @@ export const adminAr: Words['admin'] = {
     whoHint: 'بريد إلكتروني؛ أو - لسطر الأوامر.',
     act: 'الفعل',
     subject: 'بمن أو بماذا',
-    subjectHint: 'مثل user:12 أو tunnel:7 أو person:3.',
+    subjectHint: 'مثل \u2066user:12\u2069 أو \u2066tunnel:7\u2069 أو \u2066person:3\u2069.',
     details: 'التفاصيل',
     from: 'من',
     until: 'إلى',
-    timeHint: 'بالتوقيت العالمي مثل 2026-11-25 09:30.',
+    timeHint: 'بالتوقيت العالمي مثل \u20662026-11-25 09:30\u2069.',
     address: 'من العنوان',
     commandLine: 'سطر الأوامر، أو لا أحد',
     gone: (number: Html) => html`شخص لم يعد موجودًا (${number})`,
@@ -328,7 +329,8 @@ export const adminAr: Words['admin'] = {
     portHint: 'منفذ العميل، حين يتشارك كثيرون عنوان IPv4 خلف NAT.',
     from: 'الوقت، أو البداية',
     until: 'النهاية',
-    timeHint: 'مثل 2026-11-25 09:30:15. المنطقة المكتوبة في النص مثل +03:00 تغلب المختارة أدناه.',
+    timeHint:
+      'مثل \u20662026-11-25 09:30:15\u2069. المنطقة المكتوبة في النص مثل \u2066+03:00\u2069 تغلب المختارة أدناه.',
     untilHint: 'فارغ: في تلك اللحظة.',
     zone: 'المنطقة الزمنية لهذه الأوقات',
     submit: 'اسأل',

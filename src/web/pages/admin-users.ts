@@ -91,7 +91,7 @@ const ACTS: Readonly<Record<string, Act>> = {
   trust: {
     permission: 'users.trust',
     words: 'trust',
-    danger: true,
+    danger: false,
     flash: 'admin-saved',
     fits: ({ user }) => user.proxyTrustedAtMs === undefined,
     run: (visit, me, id) => visit.portal.desk.users.setTrust(id, true, actorOf(visit, me)),
