@@ -16,6 +16,7 @@ import {
   type PolicyFlags,
   policyChangeOf,
 } from './policy-options.ts';
+import { addConfigOptions, type ConfigFlags, showConfig } from './tunnel-config.ts';
 import { describe, showTunnel } from './tunnel-view.ts';
 
 interface Flags {
@@ -68,6 +69,16 @@ export function addTunnelCommands(program: Command): void {
       dataplane?.close();
       if (flags.json) printJson(shown);
       else showTunnel(shown);
+    });
+
+  addConfigOptions(command('config <tunnel>'))
+    .description('how it is set up on the user’s system, with every value filled in')
+    .action(async (which: string, flags: Flags & ConfigFlags) => {
+      const { config } = configOf(flags);
+      const found = await withStore(config, (store) => findTunnel(store, which));
+      if (found.family === 'ipv4')
+        fail('a tunnel of IPv4 in IPv6 is for the Sixway client only: sixway connect --type v4v6');
+      showConfig(found, config, flags);
     });
 
   addPolicyOptions(command('set <tunnel>'))

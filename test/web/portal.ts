@@ -46,6 +46,7 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   /** As people would type it; decides about cookies. */
   readonly url?: string;
   readonly trustProxy?: readonly string[];
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
@@ -91,10 +92,16 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
   const desk = new Desk({ store, people, capacity, pastKeptMs: 180 * DAY_MS, clock });
   const web = await startWeb(
     { people, desk, visitors: new Visitors(store), service, isUp: async () => true, log },
-    { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tls: options.tls,
+      trustProxy: options.trustProxy ?? [],
+      lookEveryMs: 50,
+    },
   );
   return {
-    url: `http://127.0.0.1:${web.port}`,
+    url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${web.port}`,
     store,
     file,
     people,

@@ -30,7 +30,7 @@ function addTotals(file: string): void {
   db.close();
 }
 
-const BY = { act: 'test' };
+const BY = { act: 'person-add' };
 
 /** Calls `look` on each, with its name. */
 export async function showDeskPages(
