@@ -73,6 +73,7 @@ const RULES: readonly Rule[] = [
       'setup',
       '@fastify/cookie',
       '@fastify/formbody',
+      '@fastify/swagger',
       '@fastify/type-provider-typebox',
       'fastify',
       'nodemailer',

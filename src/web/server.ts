@@ -5,8 +5,9 @@ import { readFileSync, watch } from 'node:fs';
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import { type FastifyError, type FastifyInstance, fastify, LogController } from 'fastify';
-import { addApi } from './api/api.ts';
+import { addApi, REQUESTS_A_MINUTE } from './api/api.ts';
 import { isApiPath, problem, problemOf } from './api/problems.ts';
+import { addDyndns } from './dyndns.ts';
 import { type Failure, failurePage, statusOf } from './failures.ts';
 import { accountPages } from './pages/account.ts';
 import { frontPages } from './pages/front.ts';
@@ -32,6 +33,8 @@ export interface WebOptions {
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   /** Addresses and prefixes of proxies that are believed. */
   readonly trustProxy: readonly string[];
+  /** Of one person to the API; 300 by default. */
+  readonly requestsAMinute?: number;
 }
 
 export interface RunningWeb {
@@ -79,9 +82,13 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   addErrors(app, house);
   house.files.serve(app);
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
+  addDyndns(app, portal);
   const routes = new Routes(app, house);
   for (const add of PAGES) add(routes);
-  await app.register(async (api) => addApi(api, portal), { prefix: '/api/v1' });
+  await app.register(
+    async (api) => addApi(api, house, options.requestsAMinute ?? REQUESTS_A_MINUTE),
+    { prefix: '/api/v1' },
+  );
 
   await app.listen({ host, port });
   const watcher = tls && watchTls(app, tls, portal);

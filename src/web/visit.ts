@@ -58,11 +58,7 @@ export class Visit {
       languageOf(house.cookies.read(request, 'language')) ??
       acceptedLanguage(request.headers['accept-language']) ??
       LANGUAGES[house.portal.service.language];
-    this.visitor = {
-      address: addressOf(request),
-      userAgent: request.headers['user-agent'] ?? '',
-      language: this.language.tag,
-    };
+    this.visitor = { ...visitorOf(request), language: this.language.tag };
   }
 
   get words(): Words {
@@ -175,6 +171,12 @@ export class Visit {
     }).format(at);
     return html`<time datetime="${at.toISOString()}"><bdi>${shown} UTC</bdi></time>`;
   }
+}
+
+/** For who has no page, and so no language. */
+export function visitorOf(request: FastifyRequest): Visitor {
+  const { 'user-agent': userAgent = '' } = request.headers;
+  return { address: addressOf(request), userAgent, language: undefined };
 }
 
 /** IPv4 arrives as IPv4 also at a socket for both. */

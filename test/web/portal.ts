@@ -55,6 +55,7 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   readonly url?: string;
   readonly trustProxy?: readonly string[];
   readonly live?: LiveSource;
+  readonly requestsAMinute?: number;
   readonly terms?: Partial<TunnelTerms>;
 }
 
@@ -112,7 +113,13 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
       isUp: async () => true,
       log,
     },
-    { host: '127.0.0.1', port: 0, tls: undefined, trustProxy: options.trustProxy ?? [] },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tls: undefined,
+      trustProxy: options.trustProxy ?? [],
+      ...(options.requestsAMinute !== undefined && { requestsAMinute: options.requestsAMinute }),
+    },
   );
   return {
     url: `http://127.0.0.1:${web.port}`,

@@ -1,7 +1,7 @@
 // Arabic. See en.ts.
 
 import { type Html, html } from '../html.ts';
-import { tunnelErrors, tunnelFlashes, tunnels } from './tunnels.ar.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.ar.ts';
 import type { Words } from './words.ts';
 
 export const ar: Words = {
@@ -251,7 +251,7 @@ export const ar: Words = {
     name: 'الاسم',
     nameHint: 'لتعرف لاحقًا أي برنامج يستخدمه.',
     scopes: 'ما يُسمح به',
-    scope: { 'account:read': 'معرفة من أنت وتصدير بياناتك' },
+    scope: tokenScopes,
     expires: 'مدة الصلاحية',
     days: (count: number) => `${count} يومًا`,
     never: 'دائمًا',

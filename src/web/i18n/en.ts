@@ -3,7 +3,7 @@
 // name or an address needs its own direction inside a sentence of another.
 
 import { type Html, html } from '../html.ts';
-import { tunnelErrors, tunnelFlashes, tunnels } from './tunnels.en.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.en.ts';
 
 export const en = {
   layout: {
@@ -249,7 +249,7 @@ export const en = {
     name: 'Name',
     nameHint: 'So that you know later which program has it.',
     scopes: 'What it may do',
-    scope: { 'account:read': 'Read who you are, and export your data' },
+    scope: tokenScopes,
     expires: 'Good for',
     days: (count: number) => `${count} days`,
     never: 'ever',

@@ -210,3 +210,11 @@ export const tunnels: Words['tunnels'] = {
     clientOnly: 'أنفاق IPv4 تنتظر دائمًا عميلًا يسجّل الدخول عبر IPv6.',
   },
 };
+
+export const tokenScopes: Words['tokens']['scope'] = {
+  'account:read': 'قراءة هويتك وتصدير بياناتك',
+  'account:write': 'إنهاء الجلسات، وإنشاء الرموز وإلغاؤها، وحذف الحساب',
+  'tunnels:read': 'قراءة أنفاقك وحركة بياناتها وتشخيصها',
+  'tunnels:write': 'إنشاء الأنفاق وتغييرها وإيقافها وحذفها، وإنشاء سرّ جديد',
+  'tunnels:endpoint': 'تحديد إلى أين يقود النفق: لعميل DNS الديناميكي في الموجّه',
+};
