@@ -2,8 +2,8 @@
 # objects. The second time there is nothing to do and nothing is said.
 
 NODE = node_modules/.bin/node
-# The flood uses all the machine; beside it other tests would miss their time limits.
-ALONE = test/e2e/flood.test.ts
+# These use all the machine; beside them other tests would miss their time limits.
+ALONE = test/e2e/flood.test.ts test/kill/kill.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
@@ -46,15 +46,16 @@ check: setup
 
 test: setup-test build check
 	@$(NODE) --test --test-concurrency=2 $(TESTS)
-	@$(NODE) --test $(ALONE)
+	@$(NODE) --test --test-concurrency=1 $(ALONE)
 
 fuzz: setup
 	@tools/install-packages.sh fuzz
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
 
-# How long the broker takes to start with TUNNELS=1000000 in its database.
-bench-load: build
+# How long the broker takes to start with TUNNELS=1000000 in its database, and what the server needs.
+bench-load: setup-test build
 	@$(NODE) bench/load.ts $(or $(TUNNELS),1000000)
+	@$(NODE) bench/million.ts --users $(or $(TUNNELS),1000000)
 
 bench-dataplane: setup-test build
 	@$(NODE) bench/dataplane.ts $(ARGS)

@@ -4,7 +4,7 @@
 // process of its own, so that nothing is warm but the operating system's cache of the file.
 
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -12,11 +12,9 @@ import { parseIpv6Prefix } from '../src/address.ts';
 import { Accounts } from '../src/broker/accounts.ts';
 import { Broker } from '../src/broker/broker.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
-import { openPinned } from '../src/dataplane/native.ts';
-import { MAP_NAMES } from '../src/dataplane/pinned-maps.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
+import { insertTunnels, keepResults, mapOctetsIn } from './many-tunnels.ts';
 
-const RESULTS = join(import.meta.dirname, 'results', 'load.json');
 /** The maps that grow with every tunnel. */
 const PER_TUNNEL = ['tunnels', 'faults', 'owners', 'rates'] as const;
 
@@ -91,9 +89,7 @@ async function measure(file: string, pinDirectory: string, tunnels: number): Pro
     seconds,
     reconciled: broker?.reconciled,
     again: again?.reconciled,
-    mapOctets: Object.fromEntries(
-      MAP_NAMES.map((name) => [name, memoryOf(join(pinDirectory, name))]),
-    ),
+    mapOctets: mapOctetsIn(pinDirectory),
     residentOctets: rss,
     residentPeakOctets: Number(peakKilobytes) * 1024,
   };
@@ -122,16 +118,7 @@ function report(tunnels: number, measured: Measured): void {
     `resident: ${mebibytes(measured.residentOctets)} MiB, ` +
       `${mebibytes(measured.residentPeakOctets)} MiB at most, the maps included`,
   );
-  mkdirSync(join(RESULTS, '..'), { recursive: true });
-  writeFileSync(RESULTS, `${JSON.stringify(result, null, 2)}\n`);
-}
-
-/** What the kernel accounts for a map, values and what it needs beside them. */
-function memoryOf(path: string): number {
-  const fd = openPinned(path)!;
-  const [, octets] = /^memlock:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))!;
-  closeSync(fd);
-  return Number(octets);
+  keepResults(result);
 }
 
 /** By raw SQL: ten statements instead of millions. */
@@ -156,25 +143,11 @@ async function fill(file: string, tunnels: number): Promise<void> {
     (select 1 union all select n + 1 from numbers where n < ${tunnels})`;
   db.exec(`
     pragma synchronous = off;
-    begin;
     insert into users (id, name, sealed_ha1, sealed_scram, group_id, created_at_ms) ${numbers}
       select n, 'user' || n, hex(randomblob(60)), hex(randomblob(90)),
         case n % 100 when 0 then ${limited.id} end, ${nowMs} from numbers;
-    insert into tunnels (id, user_id, family, slot, interface_id, state, keepalive_seconds,
-        lifetime_seconds, created_at_ms) ${numbers}
-      select n, n, 'ipv6', n, '0000000000000002', 'enabled', 30, 604800, ${nowMs} from numbers;
-    insert into leases (pool_id, position, purpose, tunnel_id) ${numbers}
-      select 1, n, 'link', n from numbers;
-    insert into leases (pool_id, position, purpose, tunnel_id) ${numbers}
-      select 2, n - 1, 'delegation', n from numbers;
-    insert into attachments (tunnel_id, encapsulation, client_address, client_port,
-        attached_at_ms) ${numbers}
-      select n, 'v6udpv4', (100 + n / 16777216) || '.' || (n / 65536 % 256) || '.' ||
-        (n / 256 % 256) || '.' || (n % 256), 1024 + n % 60000, ${nowMs} from numbers;
-    update pools set next_position = ${tunnels + 1};
-    commit;
-    pragma wal_checkpoint(truncate);
   `);
+  insertTunnels(db, tunnels, tunnels, nowMs);
   db.close();
 }
 

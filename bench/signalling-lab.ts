@@ -49,6 +49,7 @@ export async function buildSignallingLab(lab: Lab, pin: boolean): Promise<Signal
 /** A broker's configuration and database, with pools and users. */
 export interface Broker {
   readonly database: string;
+  readonly pinDirectory: string;
   readonly secret: string;
   sixway(...args: string[]): Promise<string>;
   /** Starts the daemon. `profile`: the file that profile-on-signal.ts is to write. */
@@ -65,7 +66,8 @@ export async function makeBroker(
 ): Promise<Broker> {
   const database = join(directory, 'sixway.db');
   const config = join(directory, 'sixway.toml');
-  writeFileSync(config, settingsIn(directory, lab.id));
+  const pinDirectory = `/sys/fs/bpf/sixway-signalling-${lab.id}`;
+  writeFileSync(config, settingsIn(directory, pinDirectory));
   const command = (...words: string[]) => [...words, '--config', config];
   const sixway = (...words: string[]) => server.run(SIXWAY, command(...words), LONG_MS);
   lab.onClose(async () => {
@@ -79,6 +81,7 @@ export async function makeBroker(
   copyFileSync(database, `${database}.made`);
   return {
     database,
+    pinDirectory,
     secret,
     sixway,
     serve: async (profile) => {
@@ -127,7 +130,8 @@ export async function runGenerator(
     ...[SIXWAY, 'bench', 'run', SERVER_IPV4, '--json', '--server-pid', String(pid)],
     ...['--from', CLIENT_ADDRESSES, ...args],
   );
-  return JSON.parse(await clients.run(file!, words, LONG_MS)) as BenchResult;
+  const said = await clients.run(file!, words, LONG_MS);
+  return JSON.parse(said, (_name, value) => value ?? undefined) as BenchResult;
 }
 
 /** What a process has in memory, and had at most. */
@@ -153,7 +157,7 @@ function realDirectory(lab: Lab): string {
 }
 
 /** What a provider raises for its own users; and what shares of a machine nobody else needs here. */
-function settingsIn(directory: string, id: string): string {
+function settingsIn(directory: string, pinDirectory: string): string {
   return `[server]
 name = "tb.example"
 uplink = "eth0"
@@ -167,12 +171,10 @@ mechanisms = ["SCRAM-SHA-256", "DIGEST-MD5", "PLAIN", "ANONYMOUS"]
 packetsPerAddress = 0
 packetsPerNetwork = 0
 packetsTotal = 0
-# A session is remembered for 90 seconds after its last message.
-maxSessions = 1000000
 [tunnel]
 maxPerAddress = 0
 [dataplane]
-pinDirectory = "/sys/fs/bpf/sixway-signalling-${id}"
+pinDirectory = "${pinDirectory}"
 maxTunnels = 1048576
 [metrics]
 listen = "127.0.0.1:9653"

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseArgs } from 'node:util';
 import { userName } from '../src/bench/plan.ts';
-import type { BenchResult } from '../src/bench/result.ts';
+import { type BenchResult, explainCause } from '../src/bench/result.ts';
 import { printTable } from '../src/cli/output.ts';
 import { type Service, withLab } from '../test/lab/lab.ts';
 import {
@@ -64,7 +64,9 @@ await withLab(async (lab) => {
   const broker = await makeBroker(place, Number(flags.users), console.log);
   if (flags.tsps !== undefined) {
     const rounds = await inTurns(place, broker, flags.tsps);
-    report({ tsps: { rounds, ...stamp() } });
+    const medians = { sixway: medianOf(rounds, 'sixway'), tsps: medianOf(rounds, 'tsps') };
+    console.log(medians);
+    report({ tsps: { medians, rounds, ...stamp() } });
     return;
   }
   const service = await broker.serve(flags.profile);
@@ -170,6 +172,19 @@ async function inTurns(place: SignallingLab, broker: Broker, binary: string): Pr
   return rounds;
 }
 
+function medianOf(rounds: readonly Round[], of: Round['server']) {
+  const results = rounds.filter(({ server }) => server === of).map(({ result }) => result);
+  const median = (figure: (result: BenchResult) => number | undefined) => {
+    const sorted = results.map((result) => figure(result) ?? Number.NaN).sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)];
+  };
+  return {
+    loginsPerSecond: median(({ loginsPerSecond }) => loginsPerSecond),
+    p99Ms: median(({ p99Ms }) => p99Ms),
+    serverCpuSecondsPer1000: median(({ serverCpuSecondsPer1000 }) => serverCpuSecondsPer1000),
+  };
+}
+
 function show(rows: readonly (readonly [string, BenchResult])[]): void {
   printTable(
     [
@@ -182,6 +197,11 @@ function show(rows: readonly (readonly [string, BenchResult])[]): void {
       ...[result.serverCpuSecondsPer1000, result.generatorCpuSecondsPer1000],
     ]),
   );
+  for (const [what, { failuresByStatus }] of rows) {
+    for (const [cause, count] of Object.entries(failuresByStatus)) {
+      console.log(`${what}: ${count} × ${explainCause(cause)}`);
+    }
+  }
 }
 
 function given(

@@ -163,6 +163,7 @@ SUBPROGRAM int become_error(struct __sk_buff *skb, __u32 link_length, const stru
 	length = plan->quote_length;
 	if (length > ERROR_QUOTE)
 		length = ERROR_QUOTE;
+	KEEP_BOUND(length);
 	*(__u32 *)(error->quote + (length & ~3u)) = 0;
 	if (bpf_skb_load_bytes(skb, plan->quote_at, error->quote, length))
 		return -1;

@@ -118,6 +118,7 @@ SUBPROGRAM int become_unreachable4(struct __sk_buff *skb, __u32 link_length, __u
 		return -1;
 	if (length > ERROR4_QUOTE)
 		length = ERROR4_QUOTE;
+	KEEP_BOUND(length);
 	*(__u32 *)(error->quote + (length & ~3u)) = 0;
 	if (bpf_skb_load_bytes(skb, link_length, error->quote, length))
 		return -1;

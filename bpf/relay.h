@@ -72,7 +72,10 @@ static __always_inline int is_intact(struct __sk_buff *skb, __u32 at, __u32 leng
 	__u32 key = 0;
 	__u8 *message = bpf_map_lookup_elem(&scratch, &key);
 
-	if (!message || length < ICMP_HEADER || length > ERROR_LENGTH)
+	if (!message || length > ERROR_LENGTH)
+		return 0;
+	KEEP_BOUND(length);
+	if (length < ICMP_HEADER)
 		return 0;
 	*(__u32 *)(message + (length & ~3u)) = 0;
 	return !bpf_skb_load_bytes(skb, at, message, length) && checksum_of(message, length) == 0;

@@ -9,4 +9,10 @@
 
 #define SUBPROGRAM __attribute__((noinline))
 
+/*
+ * What was just bounded stays in one register: else the compiler computes with what it was before, and
+ * verifiers up to that of 6.12 at least do not see that the result is bounded too.
+ */
+#define KEEP_BOUND(variable) asm volatile("" : "+r"(variable))
+
 #endif

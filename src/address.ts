@@ -76,8 +76,12 @@ export function formatIpv4(address: Ipv4Address): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
+const EXPANDED = /^(?:[0-9a-fA-F]{4}:){7}[0-9a-fA-F]{4}$/;
+
 /** RFC 4291 text, including `::` and a dotted quad at the end; no zone, no brackets. */
 export function parseIpv6(text: string): Ipv6Address | undefined {
+  // What TSP servers and clients write, and by far the most of what is read.
+  if (text.length === 39 && EXPANDED.test(text)) return BigInt(`0x${text.replaceAll(':', '')}`);
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
   const head = parseGroups(halves[0] ?? '', halves.length === 1);

@@ -2,8 +2,9 @@
 // each: reads what else is there when one has come, and sends what has gathered. Knows
 // nothing of what is in them. Linux only.
 
+import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { promisify } from 'node:util';
+import { getSystemErrorMessage, promisify } from 'node:util';
 import koffi from 'koffi';
 import type { Endpoint, IpAddress } from './address.ts';
 
@@ -18,7 +19,7 @@ const FEW = 4;
 /** The longest that are read whole, and that are sent. */
 const [IN_OCTETS, OUT_OCTETS] = [8192, 1536] as const;
 /** So that the event loop has its turn in a flood. */
-const BATCHES_AT_ONCE = 4;
+const DATAGRAMS_AT_ONCE = 256;
 
 // struct mmsghdr, 64 octets: a msghdr (name and iov with their lengths), and msg_len at 56.
 const HEADER = 64;
@@ -29,6 +30,7 @@ const [AT_CONTROL, AT_CONTROL_LENGTH] = [32, 40] as const;
 const CONTROL = 32;
 const [AT_SECONDS, AT_NANOSECONDS] = [16, 24] as const;
 const [SOCKET_LEVEL, RECEIVE_BUFFER, RECEIVE_BUFFER_FORCED, TIMESTAMPS] = [1, 8, 33, 35] as const;
+const [SHARE_ADDRESS, CHOOSE_SOCKET] = [15, 51] as const;
 /** Some thousand datagrams: less than a second's work. */
 const BUFFER_OCTETS = 8 << 20;
 /** Room for struct sockaddr_in6, 28 octets; sockaddr_in has 16. */
@@ -69,13 +71,16 @@ export class DatagramBatches {
   }
 
   /**
-   * Reads what has come, a few batches at most. `waitedMs`: how long the first of them lay there before
+   * Reads what has come, about `most` datagrams. `waitedMs`: how long the first of them lay there before
    * it was read.
    */
-  receive(receiver: Receiver): { readonly count: number; readonly waitedMs: number } {
+  receive(
+    receiver: Receiver,
+    most = DATAGRAMS_AT_ONCE,
+  ): { readonly count: number; readonly waitedMs: number } {
     let sum = 0;
     let waitedMs = 0;
-    for (let batch = 0; batch < BATCHES_AT_ONCE; batch++) {
+    while (sum < most) {
       const count = this.#system.recvmmsg(this.#fd, this.#in.headers, BATCH, DONT_WAIT, null);
       if (sum === 0 && count > 0) waitedMs = Math.max(0, Date.now() - this.#in.arrivalMs(0));
       for (let i = 0; i < count; i++) {
@@ -240,6 +245,91 @@ class Area {
   }
 }
 
+/**
+ * A UDP socket at an address, for Node to take over by its descriptor: Node does not show those of its
+ * own. `shared`: beside another one that {@link shareAddress} was called for. Throws an error with the
+ * system's `code`.
+ */
+export function openUdp({ address, port }: Endpoint, shared = false): number {
+  const family = typeof address === 'number' ? 'IPv4' : 'IPv6';
+  const domain = family === 'IPv4' ? FAMILY_IPV4 : FAMILY_IPV6;
+  const datagramsNonBlockingCloseOnExec = 0x80802;
+  const libc = bindSystem();
+  const fd = checked(libc.socket(domain, datagramsNonBlockingCloseOnExec, 0), 'socket');
+  try {
+    if (shared) shareAddress(fd);
+    const [levelIpv6, only] = [41, 26] as const;
+    if (family === 'IPv6') setFlag(fd, levelIpv6, only);
+    const name = nameOf({ address, port });
+    checked(libc.bind(fd, name, name.length), 'bind');
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** struct sockaddr_in, or sockaddr_in6. */
+function nameOf({ address, port }: Endpoint): Buffer {
+  const name = Buffer.alloc(typeof address === 'number' ? 16 : 28);
+  name.writeUInt16LE(typeof address === 'number' ? FAMILY_IPV4 : FAMILY_IPV6);
+  name.writeUInt16BE(port, 2);
+  if (typeof address === 'number') name.writeUInt32BE(address, 4);
+  else {
+    name.writeBigUInt64BE(address >> 64n, 8);
+    name.writeBigUInt64BE(address & 0xffff_ffff_ffff_ffffn, 16);
+  }
+  return name;
+}
+
+/** From now on other sockets of this process may have the address of this one, if they want to. */
+export function shareAddress(fd: number): void {
+  setFlag(fd, SOCKET_LEVEL, SHARE_ADDRESS);
+}
+
+function setFlag(fd: number, level: number, option: number): void {
+  const one = Buffer.alloc(4);
+  one.writeInt32LE(1);
+  checked(bindSystem().setsockopt(fd, level, option, one, one.length), 'setsockopt');
+}
+
+/**
+ * Of two sockets that share an address, the second one gets the datagrams that have `word` at `offset`
+ * (32 bits, big-endian), and the first one all others. `fd`: either.
+ */
+export function divert(fd: number, offset: number, word: number): void {
+  const [loadWord, jumpIfEqual, answer] = [0x20, 0x15, 0x06] as const;
+  const program = [
+    [loadWord, 0, 0, offset],
+    [jumpIfEqual, 0, 1, word],
+    [answer, 0, 0, 1],
+    [answer, 0, 0, 0],
+  ] as const;
+  // struct sock_filter, eight octets each, and struct sock_fprog that leads to them.
+  const filters = Buffer.alloc(program.length * 8);
+  for (const [i, [code, ifTrue, ifFalse, value]] of program.entries()) {
+    filters.writeUInt16LE(code, i * 8);
+    filters.writeUInt8(ifTrue, i * 8 + 2);
+    filters.writeUInt8(ifFalse, i * 8 + 3);
+    filters.writeUInt32LE(value, i * 8 + 4);
+  }
+  const leader = Buffer.alloc(16);
+  leader.writeUInt16LE(program.length);
+  leader.writeBigUInt64LE(addressOf(filters), 8);
+  checked(
+    bindSystem().setsockopt(fd, SOCKET_LEVEL, CHOOSE_SOCKET, leader, leader.length),
+    'setsockopt',
+  );
+}
+
+function checked(result: number, syscall: string): number {
+  if (result >= 0) return result;
+  const errno = koffi.errno();
+  const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
+  const error = new Error(`${syscall}: ${getSystemErrorMessage(-errno)}`);
+  throw Object.assign(error, { code, syscall });
+}
+
 /** Of memory that does not move: buffers of this size are outside of the engine's heap. */
 function addressOf(buffer: Buffer): bigint {
   return BigInt(koffi.address(buffer));
@@ -257,6 +347,8 @@ function load() {
   const libc = koffi.load('libc.so.6');
   const sendmmsg = libc.func('int sendmmsg(int fd, void *headers, uint32_t count, int flags)');
   return {
+    socket: libc.func('int socket(int domain, int type, int protocol)'),
+    bind: libc.func('int bind(int fd, void *name, uint32_t length)'),
     recvmmsg: libc.func(
       'int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)',
     ),

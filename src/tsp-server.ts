@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
 import {
+  type Endpoint,
   formatIp,
   type IpAddress,
   type Ipv4Address,
@@ -15,14 +16,16 @@ import {
   parseIpv6,
 } from './address.ts';
 import type { Broker } from './broker/broker.ts';
+import { divert, openUdp, shareAddress } from './datagram-batches.ts';
 import type { Metrics } from './metrics.ts';
+import { HEADER_OCTETS } from './tsp/framing.ts';
 import type { BrokerAddress, ConcreteTunnelType, Mechanism } from './tsp/messages.ts';
 import { Reception } from './tsp/reception.ts';
 import { TspServer } from './tsp/server.ts';
 import type { Redirect } from './tsp/server-session.ts';
 import { BrokerDesk } from './tsp-server/broker-desk.ts';
 import { sessionNowMs } from './tsp-server/clock.ts';
-import { DatagramListener } from './tsp-server/datagrams.ts';
+import { DatagramListener, type UdpSockets } from './tsp-server/datagrams.ts';
 import { Load } from './tsp-server/load.ts';
 import { StreamListener } from './tsp-server/streams.ts';
 
@@ -52,12 +55,18 @@ export interface TspListenerOptions {
   readonly log: Logger;
 }
 
+/** Of two minutes with 8,000 logins a second; they are 40 octets each, and forgotten afterwards. */
+const NONCES_REMEMBERED = 1_000_000;
+
 /** Clients repeat themselves after two seconds; what took longer would be done twice. */
-const MAX_WAIT_MS = 1000;
+const MAX_WAITS = { maxWaitMs: 1000, maxSocketWaitMs: 250 } as const;
+
+/** A VERSION line, behind the header: what everybody begins with. */
+const NEWCOMERS_BEGIN = { offset: HEADER_OCTETS, word: 0x56455253 } as const;
 
 /** Bound, and not listened to yet. */
 export interface TspSockets {
-  readonly udp: readonly Socket[];
+  readonly udp: readonly UdpSockets[];
   readonly tcp: readonly Server[];
   close(): Promise<void>;
 }
@@ -68,23 +77,28 @@ export interface TspSockets {
  * is made of the sockets is dropped; clients repeat.
  */
 export async function bindTsp(addresses: readonly IpAddress[], port: number): Promise<TspSockets> {
-  const udp: Socket[] = [];
+  const udp: UdpSockets[] = [];
+  const all: (Socket | Server)[] = [];
   const tcp: Server[] = [];
   const close = async () => {
-    await Promise.all(udp.map((socket) => closed(socket)));
-    await Promise.all(tcp.map((server) => closed(server)));
+    await Promise.all(all.map((each) => closed(each)));
+  };
+  const adopt = async (address: IpAddress, fd: number) => {
+    const socket = createSocket(typeof address === 'number' ? 'udp4' : 'udp6');
+    all.push(socket);
+    const listening = once(socket, 'listening');
+    socket.bind({ fd });
+    await listening;
+    return socket;
   };
   try {
     for (const address of addresses) {
       const host = formatIp(address);
-      const type = typeof address === 'number' ? 'udp4' : 'udp6';
-      const socket = createSocket({ type, ipv6Only: type === 'udp6' });
-      udp.push(socket);
-      socket.bind(port, host);
-      await once(socket, 'listening');
+      udp.push(await bindUdp({ address, port }, adopt));
       const server = createServer({ allowHalfOpen: true });
       server.on('connection', turnAway);
       tcp.push(server);
+      all.push(server);
       server.listen({ port, host, backlog: 511 });
       await once(server, 'listening');
     }
@@ -93,6 +107,24 @@ export async function bindTsp(addresses: readonly IpAddress[], port: number): Pr
     throw error;
   }
   return { udp, tcp, close };
+}
+
+async function bindUdp(
+  at: Endpoint,
+  adopt: (address: IpAddress, fd: number) => Promise<Socket>,
+): Promise<UdpSockets> {
+  try {
+    // The first one alone, so that it is noticed when another program has the port.
+    const fd = openUdp(at);
+    const others = { fd, socket: await adopt(at.address, fd) };
+    shareAddress(fd);
+    const shared = openUdp(at, true);
+    const newcomers = { fd: shared, socket: await adopt(at.address, shared) };
+    divert(fd, NEWCOMERS_BEGIN.offset, NEWCOMERS_BEGIN.word);
+    return { others, newcomers };
+  } catch (error) {
+    throw Object.assign(error as Error, { address: formatIp(at.address) });
+  }
 }
 
 export class TspListener {
@@ -107,12 +139,9 @@ export class TspListener {
     const { realm, tunnelTypes, redirect, metrics, log, maxSessions, maxConnections } = options;
     this.#sockets = sockets;
     for (const server of sockets.tcp) server.off('connection', turnAway);
-    const load = new Load({ maxWaiting: options.maxWaiting, maxWaitMs: MAX_WAIT_MS });
+    const load = new Load({ maxWaiting: options.maxWaiting, ...MAX_WAITS });
     const isOverloaded = (nowMs: number) => load.isTooMuch(nowMs);
-    const reception = new Reception(
-      { ...options, isOverloaded },
-      4 * (maxSessions + maxConnections),
-    );
+    const reception = new Reception({ ...options, isOverloaded }, NONCES_REMEMBERED);
     const desk = new BrokerDesk({ ...options, load });
     this.#load = load;
     const limits = {

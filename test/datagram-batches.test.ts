@@ -1,18 +1,21 @@
 // Datagrams by the batch over real sockets: what goes in comes out, whoever it is from.
 
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { closeSync } from 'node:fs';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Endpoint, formatIp, parseIp } from '../src/address.ts';
-import { DatagramBatches } from '../src/datagram-batches.ts';
+import { DatagramBatches, divert, openUdp, shareAddress } from '../src/datagram-batches.ts';
 
 const LOOPBACK = { IPv4: '127.0.0.1', IPv6: '::1' } as const;
 
 for (const family of ['IPv4', 'IPv6'] as const)
   describe(`datagrams over ${family}`, () => {
-    let socket: Socket;
+    let fd: number;
+    let port: number;
     let other: Socket;
     let batches: DatagramBatches;
     let refused: { bytes: Uint8Array; to: Endpoint }[];
@@ -29,20 +32,31 @@ for (const family of ['IPv4', 'IPv6'] as const)
     }
 
     beforeEach(async () => {
-      [socket, other] = [await open(), await open()];
-      const handle = (socket as unknown as { _handle: { fd: number; recvStop(): void } })._handle;
-      // Else Node would read what comes, for nobody.
-      handle.recvStop();
+      other = await open();
+      [fd, port] = openSomewhere();
       refused = [];
       otherGot = [];
-      batches = new DatagramBatches(handle.fd, family, (bytes, to) => refused.push({ bytes, to }));
+      batches = new DatagramBatches(fd, family, (bytes, to) => refused.push({ bytes, to }));
       other.on('message', (bytes) => otherGot.push(bytes.toString()));
     });
     afterEach(async () => {
       await batches.close();
-      socket.close();
+      closeSync(fd);
       other.close();
     });
+
+    /** No socket of Node's, which would read what comes. */
+    function openSomewhere(): [fd: number, port: number] {
+      const address = parseIp(LOOPBACK[family])!;
+      for (;;) {
+        const at = { address, port: randomInt(20_000, 60_000) };
+        try {
+          return [openUdp(at), at.port];
+        } catch (error) {
+          assert.equal((error as { code?: string }).code, 'EADDRINUSE');
+        }
+      }
+    }
 
     const otherEnd = (): Endpoint => ({
       address: parseIp(LOOPBACK[family])!,
@@ -51,7 +65,6 @@ for (const family of ['IPv4', 'IPv6'] as const)
 
     function send(text: string): Promise<void> {
       return new Promise((resolve, reject) => {
-        const { port } = socket.address();
         other.send(text, port, LOOPBACK[family], (error) => (error ? reject(error) : resolve()));
       });
     }
@@ -74,6 +87,29 @@ for (const family of ['IPv4', 'IPv6'] as const)
       assert.equal(count, texts.length);
       assert.ok(waitedMs >= 0 && waitedMs < 10_000);
       assert.deepEqual(batches.receive(assert.fail), { count: 0, waitedMs: 0 });
+    });
+
+    test('of two sockets that share an address each gets its own', async () => {
+      const at = { address: parseIp(LOOPBACK[family])!, port };
+      assert.throws(() => openUdp(at, true), { code: 'EADDRINUSE' });
+      shareAddress(fd);
+      const second = openUdp(at, true);
+      const diverted = new DatagramBatches(second, family, assert.fail);
+      divert(fd, 2, 0x56455253);
+      const texts = ['xxVERSION', 'VERSION', 'xxVERS', 'xxVER', '', 'xxversion'];
+      for (const text of texts) await send(text);
+      const got: { [where in 'first' | 'second']: string[] } = { first: [], second: [] };
+      batches.receive((bytes) => got.first.push(Buffer.from(bytes).toString()));
+      diverted.receive((bytes) => got.second.push(Buffer.from(bytes).toString()));
+      assert.deepEqual(got, {
+        first: ['VERSION', 'xxVER', '', 'xxversion'],
+        second: ['xxVERSION', 'xxVERS'],
+      });
+      // One socket alone again gets all.
+      await diverted.close();
+      closeSync(second);
+      await send('xxVERSION');
+      assert.equal(batches.receive(() => {}).count, 1);
     });
 
     test('it is told how long the first one has waited', async () => {

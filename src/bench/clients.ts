@@ -22,6 +22,9 @@ export type Role = 'resident' | 'visitor';
 /** Why a login came to nothing: a status code, or the end's name. */
 export type Cause = number | Exclude<ClientEnd['reason'], 'stopped'> | 'lost';
 
+/** Hears of a login that has come to a tunnel, before it is counted; `user` is undefined for nobody. */
+export type Journal = (user: string | undefined, from: OwnEndpoint, tunnel: TunnelInfo) => void;
+
 /** What the people are called by that a login may be of. */
 interface Person {
   /** Undefined: nobody, with ANONYMOUS. */
@@ -40,6 +43,7 @@ export class Clients {
   readonly #plan: BenchPlan;
   readonly #tally: Tally;
   readonly #transmit: (from: OwnEndpoint, bytes: Uint8Array) => void;
+  readonly #journal: Journal | undefined;
   readonly #endpoints: Endpoints;
   readonly #alarms: Alarms<Client>;
   /** By endpoint. */
@@ -50,14 +54,18 @@ export class Clients {
   #nextPerson: number;
   #nextPlace: number;
   #underWay = 0;
+  #octets = Buffer.alloc(0);
+  #octetsUsed = 0;
 
   constructor(
     plan: BenchPlan,
     tally: Tally,
     transmit: (from: OwnEndpoint, bytes: Uint8Array) => void,
     nowMs: number,
+    journal?: Journal,
   ) {
     this.#plan = plan;
+    this.#journal = journal;
     this.#tally = tally;
     this.#transmit = transmit;
     this.#endpoints = new Endpoints(plan.from, plan.ports);
@@ -99,15 +107,34 @@ export class Clients {
   }
 
   expire(nowMs: number): void {
-    this.#alarms.ring(nowMs, (client) => this.#feed(client, { type: 'tick' }, nowMs));
+    this.#alarms.ring(nowMs, (client) => {
+      if (client.isOverdue(nowMs)) this.#beginAnew(client, nowMs);
+      else this.#feed(client, { type: 'tick' }, nowMs);
+    });
   }
 
   #begin(role: Role, person: Person, dueMs: number, measured: boolean, nowMs: number): boolean {
     const endpoint = this.#endpoints.at(person.place);
     if (this.#clients.has(endpoint.key)) return false;
-    const { user } = person;
+    const client = new Client(
+      role,
+      person,
+      endpoint,
+      this.#sessionOf(person, endpoint),
+      dueMs,
+      measured,
+    );
+    this.#clients.set(endpoint.key, client);
+    if (person.user !== undefined) this.#usersUnderWay.add(person.user);
+    this.#underWay++;
+    if (measured) this.#tally.count('begun');
+    this.#start(client, nowMs);
+    return true;
+  }
+
+  #sessionOf({ user }: Person, endpoint: OwnEndpoint): ClientSession {
     const { mechanism, serverName, prefixLength, namePrefix, secret } = this.#plan;
-    const session = new ClientSession({
+    return new ClientSession({
       transport: 'udp',
       version: VERSIONS[0],
       mechanisms: [mechanism],
@@ -119,16 +146,32 @@ export class Clients {
       clientAddress: endpoint.address,
       keepaliveSeconds: 30,
       ...(prefixLength !== undefined && { prefixLength }),
-      cnonce: randomBytes(12).toString('hex'),
+      cnonce: this.#freshText(),
       jitterSeed: Math.floor(Math.random() * 2 ** 32),
     });
-    const client = new Client(role, person, endpoint, session, dueMs, measured);
-    this.#clients.set(endpoint.key, client);
-    if (user !== undefined) this.#usersUnderWay.add(user);
-    this.#underWay++;
-    if (measured) this.#tally.count('begun');
+  }
+
+  #start(client: Client, nowMs: number): void {
+    const { retrySeconds } = this.#plan;
+    if (retrySeconds !== undefined) client.patientUntilMs = nowMs + retrySeconds * 1000;
     this.#feed(client, { type: 'start' }, nowMs);
-    return true;
+  }
+
+  /** From the same endpoint, as a person who tries again; the time counts from the first try. */
+  #beginAnew(client: Client, nowMs: number): void {
+    if (client.measured) this.#tally.count('retried');
+    client.session = this.#sessionOf(client.person, client.endpoint);
+    this.#start(client, nowMs);
+  }
+
+  /** 24 characters. The system is asked for random octets of many at once: that is what takes time. */
+  #freshText(): string {
+    if (this.#octetsUsed === this.#octets.length) {
+      this.#octets = randomBytes(12 * 512);
+      this.#octetsUsed = 0;
+    }
+    this.#octetsUsed += 12;
+    return this.#octets.toString('hex', this.#octetsUsed - 12, this.#octetsUsed);
   }
 
   #feed(client: Client, event: ClientEvent, nowMs: number): void {
@@ -164,6 +207,9 @@ export class Clients {
   /** The login has come to a tunnel. */
   #settle(client: Client, tunnel: TunnelInfo, nowMs: number): void {
     const { role, measured, person } = client;
+    const { user } = person;
+    const name = user === undefined ? undefined : userName(this.#plan.namePrefix, user);
+    this.#journal?.(name, client.endpoint, tunnel);
     this.#finish(client);
     if (measured) {
       this.#tally.count('succeeded');
@@ -185,6 +231,7 @@ export class Clients {
   #end(client: Client, end: ClientEnd): void {
     const { role } = client;
     if (client.underWay) {
+      if (client.patientUntilMs !== undefined) return;
       this.#finish(client);
       if (client.measured) this.#tally.count('failed');
       if (client.measured || role === 'resident') this.#note(causeOf(end));
@@ -200,6 +247,7 @@ export class Clients {
 
   #finish(client: Client): void {
     client.underWay = false;
+    client.patientUntilMs = undefined;
     this.#underWay--;
     const { user } = client.person;
     if (user !== undefined) this.#usersUnderWay.delete(user);
@@ -267,10 +315,12 @@ class Client implements Sleeper {
   gone = false;
   /** Own address in a tunnel that is kept alive. */
   inside: bigint | undefined;
+  /** When a login that is under way is begun anew. */
+  patientUntilMs: number | undefined;
+  session: ClientSession;
   readonly role: Role;
   readonly person: Person;
   readonly endpoint: OwnEndpoint;
-  readonly session: ClientSession;
   readonly dueMs: number;
   readonly measured: boolean;
 
@@ -291,7 +341,15 @@ class Client implements Sleeper {
   }
 
   deadlineMs(): number | undefined {
-    return this.gone ? undefined : this.session.deadline();
+    if (this.gone) return undefined;
+    const deadlineMs = this.session.deadline();
+    if (deadlineMs === undefined || this.patientUntilMs === undefined)
+      return deadlineMs ?? this.patientUntilMs;
+    return Math.min(deadlineMs, this.patientUntilMs);
+  }
+
+  isOverdue(nowMs: number): boolean {
+    return this.patientUntilMs !== undefined && this.patientUntilMs <= nowMs;
   }
 }
 

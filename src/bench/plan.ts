@@ -36,6 +36,10 @@ export interface BenchPlan {
   readonly moves: number;
   /** Share of the users who delete their tunnel after the login. */
   readonly leaving: number;
+  /** A login that has not come to a tunnel after so long is begun anew. Undefined: it is given up. */
+  readonly retrySeconds: number | undefined;
+  /** The file that gets a line for each login that was answered. */
+  readonly journal: string | undefined;
   /** The server's process on this machine, whose CPU time is to be reported. */
   readonly serverPid: number | undefined;
 }

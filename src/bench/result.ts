@@ -47,6 +47,7 @@ export interface BenchResult {
   readonly failuresByStatus: Readonly<Record<string, number>>;
   readonly unfinished: number;
   readonly repetitions: number;
+  readonly retried: number;
   readonly crowdedOut: number;
   readonly left: number;
   readonly tunnelsHeld: number;
@@ -94,6 +95,7 @@ export function resultOf(
     failuresByStatus: Object.fromEntries(ended.failures.map(([cause, count]) => [cause, count])),
     unfinished: ended.unfinished,
     repetitions: tally.get('repetitions'),
+    retried: tally.get('retried'),
     crowdedOut: tally.get('crowdedOut'),
     left: tally.get('left'),
     tunnelsHeld: tally.get('held'),

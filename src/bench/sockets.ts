@@ -101,6 +101,16 @@ export class Sockets {
     return this.#unsent;
   }
 
+  /** The port that a socket has. */
+  portOf(socket: number): number {
+    const { view } = this.#memory;
+    const at = this.#memory.scratch(ADDRESS + 4);
+    view.setUint32(at + ADDRESS, ADDRESS, true);
+    const [address, length] = [this.#memory.addressOf(at), this.#memory.addressOf(at + ADDRESS)];
+    this.#checked(this.#system.getsockname(this.#fds[socket]!, address, length), 'Asking a socket');
+    return view.getUint16(at + 2);
+  }
+
   /** Reads what is there, waiting for it up to `timeoutMs`. Returns how many datagrams there were. */
   receive(timeoutMs: number, receiver: Receiver): number {
     const { view } = this.#memory;
@@ -371,6 +381,7 @@ function bindSystem() {
     socket: f('int socket(int domain, int type, int protocol)'),
     setsockopt: f('int setsockopt(int fd, int level, int name, uintptr_t value, uint32_t length)'),
     close: f('int close(int fd)'),
+    getsockname: f('int getsockname(int fd, uintptr_t address, uintptr_t length)'),
     bind: f('int bind(int fd, uintptr_t address, uint32_t length)'),
     recvmmsg: f(
       'int recvmmsg(int fd, uintptr_t headers, uint32_t count, int flags, uintptr_t timeout)',

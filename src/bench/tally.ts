@@ -17,6 +17,8 @@ const COUNTERS = [
   'longestMs',
   /** Messages that a client repeated because no answer came, of what is measured. */
   'repetitions',
+  /** Logins that were begun anew because they had not come to a tunnel in time, each time. */
+  'retried',
   /** Tunnels deleted by their client. */
   'left',
   /** Logins that found no free user or endpoint at their time and had to wait. */

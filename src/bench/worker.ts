@@ -1,9 +1,11 @@
 // The generator's own thread: sockets, clients and pace joined into one loop that never goes through
 // the event loop. Tells the other thread by the tally how it is going, and by one message how it went.
 
+import { openSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Clients } from './clients.ts';
+import { Clients, type Journal } from './clients.ts';
 import { cpuSecondsOf } from './cpu.ts';
+import { lineOf } from './journal.ts';
 import { ClosedLoop, OpenLoop, type Pace } from './pace.ts';
 import { type BenchPlan, Endpoints, type OwnEndpoint } from './plan.ts';
 import type { Ended, WorkerMessage } from './result.ts';
@@ -12,8 +14,10 @@ import { Tally } from './tally.ts';
 
 /** Alarms are this exact, and so is the answer to somebody who asks to stop. */
 const LONGEST_WAIT_MS = 16;
-/** How long logins that were under way at the end may still take. */
+/** How long logins that were under way at the end may still take, and in how many tries more. */
 const FINISH_MS = 10_000;
+const FINISH_TRIES = 10;
+
 class Run {
   readonly #plan: BenchPlan;
   readonly #tally: Tally;
@@ -25,7 +29,23 @@ class Run {
     this.#plan = plan;
     this.#tally = tally;
     this.#sockets = new Sockets(plan.ports, plan.server);
-    this.#clients = new Clients(plan, tally, (from, bytes) => this.#send(from, bytes), this.#nowMs);
+    this.#clients = new Clients(
+      plan,
+      tally,
+      (from, bytes) => this.#send(from, bytes),
+      this.#nowMs,
+      this.#openJournal(),
+    );
+  }
+
+  /** Each line is with the system before its login counts, whatever becomes of this process. */
+  #openJournal(): Journal | undefined {
+    if (this.#plan.journal === undefined) return undefined;
+    const file = openSync(this.#plan.journal, 'w');
+    return (user, { address, socket }, tunnel) => {
+      const from = { address, port: this.#sockets.portOf(socket) };
+      writeSync(file, lineOf(user, from, tunnel));
+    };
   }
 
   run(): Ended {
@@ -123,7 +143,8 @@ class Run {
   /** Lets what is under way come to its end. */
   #finish(): void {
     this.#tally.phase = 'finishing';
-    const untilMs = this.#nowMs + FINISH_MS;
+    const retryMs = (this.#plan.retrySeconds ?? 0) * 1000;
+    const untilMs = this.#nowMs + FINISH_MS + FINISH_TRIES * retryMs;
     while (this.#clients.underWay > 0 && this.#nowMs < untilMs && this.#tally.stops < 2) {
       this.#turn(LONGEST_WAIT_MS);
     }
@@ -167,7 +188,8 @@ try {
   message = { type: 'ended', ended: new Run(plan, new Tally(memory)).run() };
 } catch (error) {
   const { message: text, code } = error as { message: string; code?: string };
-  const expected = (error as Error).name === 'SocketFailure';
+  // A journal that cannot be written is the system's error too.
+  const expected = code !== undefined && !code.startsWith('ERR_');
   message = {
     type: 'failed',
     text: expected ? text : String((error as Error).stack),

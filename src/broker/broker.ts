@@ -450,9 +450,18 @@ export class Broker {
       ipv6: (slot: number) => dataplane.counters(slot).inLastSeenMs,
       ipv4: (slot: number) => dataplane.countersV4v6(slot).inLastSeenMs,
     };
-    for (const family of ['ipv6', 'ipv4'] as const)
-      for (const { slot, limitMs } of this.#idle[family].silent(nowMs, lastSeenMs[family]))
-        await store.takeDownUnlessLogin(slot, nowMs - limitMs, nowMs, family);
+    for (const family of ['ipv6', 'ipv4'] as const) {
+      const silent = this.#idle[family].silent(nowMs, lastSeenMs[family]);
+      // Together, as they share a commit; not all of them, as logins wait behind them.
+      for (let first = 0; first < silent.length; first += EXPIRE_AT_ONCE)
+        await Promise.all(
+          silent
+            .slice(first, first + EXPIRE_AT_ONCE)
+            .map(({ slot, limitMs }) =>
+              store.takeDownUnlessLogin(slot, nowMs - limitMs, nowMs, family),
+            ),
+        );
+    }
     await this.#projection.follow();
   }
 

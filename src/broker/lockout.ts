@@ -4,6 +4,7 @@
 // in as an argument. Knows no secret and not whether a name exists.
 
 import type { Endpoint, IpAddress } from '../address.ts';
+import { QueueMap } from '../queue-map.ts';
 
 /** Where a login came from; the port means nothing here. */
 export interface LoginSource extends Endpoint {
@@ -46,10 +47,10 @@ interface Failures {
 }
 
 export class Lockout {
-  readonly #pairs = new Map<string, Failures>();
-  readonly #addresses = new Map<string, Failures>();
+  readonly #pairs = new QueueMap<string, Failures>();
+  readonly #addresses = new QueueMap<string, Failures>();
   /** By name, the latest login last. */
-  readonly #trusted = new Map<
+  readonly #trusted = new QueueMap<
     string,
     readonly { readonly place: string; readonly atMs: number }[]
   >();
@@ -102,7 +103,12 @@ export class Lockout {
 }
 
 /** One more; beyond the free ones each doubles the wait. */
-function add(records: Map<string, Failures>, key: string, free: number, nowMs: number): Failures {
+function add(
+  records: QueueMap<string, Failures>,
+  key: string,
+  free: number,
+  nowMs: number,
+): Failures {
   const before = records.get(key);
   const count = before && before.lastMs + FORGET_MS > nowMs ? before.count + 1 : 1;
   const waitMs =
@@ -113,14 +119,9 @@ function add(records: Map<string, Failures>, key: string, free: number, nowMs: n
 }
 
 /** The entry that was put longest ago makes room. */
-function putLast<T>(map: Map<string, T>, key: string, value: T, max: number): void {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= max) return;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    return;
-  }
+function putLast<T>(queue: QueueMap<string, T>, key: string, value: T, max: number): void {
+  queue.put(key, value);
+  if (queue.size > max) queue.deleteOldest();
 }
 
 /** An IPv6 customer has a whole /64 at least. */

@@ -109,11 +109,12 @@ export class AccountDesk {
     });
   }
 
-  /** Whether a link can still be used; this does not use it. */
-  async resetIsOpen(token: string): Promise<boolean> {
-    if (!isToken(token)) return false;
+  /** Whose password a link sets, without using it; undefined: it cannot be used. */
+  async resetOf(token: string): Promise<Person | undefined> {
+    if (!isToken(token)) return undefined;
     const { clock } = this.#parts;
-    return (await this.#people.emailToken('reset', hashToken(token), clock())) !== undefined;
+    const found = await this.#people.emailToken('reset', hashToken(token), clock());
+    return found && this.#people.find({ id: found.personId });
   }
 
   /** Ends every session. The second factor stays. */
@@ -123,16 +124,12 @@ export class AccountDesk {
     visitor: Visitor,
   ): Promise<PasswordRefusal | 'no-such-token' | undefined> {
     const { clock, passwords } = this.#parts;
-    const tokenHash = hashToken(token);
-    const found = isToken(token)
-      ? await this.#people.emailToken('reset', tokenHash, clock())
-      : undefined;
-    const person = found && (await this.#people.find({ id: found.personId }));
+    const person = await this.resetOf(token);
     if (!person) return 'no-such-token';
     const judged = judgePassword(password, namesOf(person));
     if (judged) return judged;
     const done = await this.#people.resetPassword(
-      tokenHash,
+      hashToken(token),
       await passwords.hash(password),
       (whose) => this.#letter(whose, { type: 'password-changed' }),
       formatIp(visitor.address),

@@ -2,6 +2,7 @@
 
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import {
   formatIpv4,
   type Ipv4Address,
@@ -35,6 +36,8 @@ export interface RunFlags {
   leave: string;
   loss: string;
   duplication: string;
+  retry?: string;
+  journal?: string;
   serverPid?: string;
   json?: boolean;
 }
@@ -105,11 +108,16 @@ export async function planOf(target: string, flags: RunFlags): Promise<BenchPlan
     renewals,
     moves,
     leaving: share('--leave', flags.leave),
+    retrySeconds: flags.retry === undefined ? undefined : positive('--retry', flags.retry),
+    journal: flags.journal === undefined ? undefined : journalAt(flags.journal),
     serverPid:
       flags.serverPid === undefined
         ? undefined
         : wholeNumber('--server-pid', flags.serverPid, 1, 2 ** 22),
   };
+  if (plan.serverPid !== undefined && !existsSync(`/proc/${plan.serverPid}`)) {
+    fail(`there is no process ${plan.serverPid} on this machine: see --server-pid`);
+  }
   if (plan.loss === 1) fail('--loss is less than 100: nothing would arrive');
   const server = await serverOf(target);
   const own = from ?? { address: await localAddressTowards(server), length: 32 };
@@ -136,6 +144,16 @@ async function peopleOf(
     flags.secret ?? (await readSecret('Secret of the users: ', flags.secretFile)) ?? '';
   if (secret === '') fail('no secret: give --secret, --secret-file or $SIXWAY_SECRET');
   return { users, secret };
+}
+
+/** Made now: the generator's thread could only say so in a stack trace. */
+function journalAt(file: string): string {
+  try {
+    closeSync(openSync(file, 'w'));
+  } catch (error) {
+    fail(`--journal: ${(error as Error).message}`);
+  }
+  return file;
 }
 
 function hostOf(target: string): string {

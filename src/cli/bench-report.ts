@@ -138,10 +138,9 @@ export function summaryOf(plan: BenchPlan, result: BenchResult): string[] {
       `${grouped(result.crowdedOut)} logins found no free user or endpoint: more --users or --ports are needed`,
     ]);
   }
-  rows.push([
-    'repetitions',
-    `${grouped(result.repetitions)} messages sent again for want of an answer`,
-  ]);
+  const again = `${grouped(result.repetitions)} messages sent again for want of an answer`;
+  rows.push(['repetitions', result.repetitions === 0 ? 'none' : again]);
+  if (result.retried > 0) rows.push(['begun anew', `${grouped(result.retried)} times`]);
   if (result.left > 0)
     rows.push(['left', `${grouped(result.left)} tunnels deleted by their users`]);
   if (plan.hold > 0) {

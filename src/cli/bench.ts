@@ -64,6 +64,8 @@ export function addBenchCommands(program: Command): void {
     .option('--renewals <percent>', 'logins of somebody who has a tunnel, from the same place', '0')
     .option('--moves <percent>', 'logins of somebody who has a tunnel, from another place', '0')
     .option('--leave <percent>', 'users who delete their tunnel after the login', '0')
+    .option('--retry <seconds>', 'begin a login anew that has not come to a tunnel after so long')
+    .option('--journal <file>', 'write a line of JSON for each login that was answered')
     .option('--prefix-length <n>', 'ask for a delegated prefix of this length (48 … 64)')
     .option('--loss <percent>', 'datagrams lost, each way', '0')
     .option('--duplication <percent>', 'datagrams that come twice, each way', '0')
@@ -124,7 +126,8 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   try {
     const result = await bench.result;
     follower.end();
-    if (flags.json) printJson(result);
+    // Every name is always there.
+    if (flags.json) printJson(withNulls(result));
     else printSummary(plan, result);
     if (result.logins === 0) fail(explainNothing(target, plan, result));
   } catch (error) {
@@ -136,6 +139,10 @@ async function run(target: string, flags: RunFlags): Promise<void> {
   }
 }
 
+function withNulls(from: object): object {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, value ?? null]));
+}
+
 function explainNothing(target: string, plan: BenchPlan, result: BenchResult): string {
   if (result.datagramsReceived > 0) return 'not one login succeeded';
   return (
@@ -145,6 +152,7 @@ function explainNothing(target: string, plan: BenchPlan, result: BenchResult): s
 }
 
 function explainFailure({ message, code }: BenchFailed, { from }: BenchPlan): string {
+  if (code === 'EMFILE') return `${message}: take fewer --ports, or raise \`ulimit -n\``;
   if (code !== 'EINVAL' && code !== 'ENETUNREACH') return message;
   const prefix = formatPrefix(from);
   return (

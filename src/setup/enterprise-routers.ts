@@ -134,7 +134,7 @@ function junos(values: Values): Sections {
       code(
         'junos',
         `set ${probe} probe-type icmp6-ping`,
-        `set ${probe} target inet6-address ${gateway}`,
+        `set ${probe} target address ${gateway}`,
         `set ${probe} test-interval ${values.keepaliveSeconds}`,
         'commit',
       ),

@@ -25,7 +25,7 @@ interface Menus {
 
 /** The fields of the two that are the same. */
 function sections(values: Values, menus: Menus, gifFields: readonly string[]): Sections {
-  const { gateway, mtu, mss, prefix, resolver } = values;
+  const { gateway, mtu, prefix, resolver } = values;
   const network: Step[] = prefix
     ? [
         say('prefix-to-lan-plain', { prefix: prefix.text }),
@@ -45,7 +45,8 @@ function sections(values: Values, menus: Menus, gifFields: readonly string[]): S
         `Description: ${DEVICE.toUpperCase()}`,
         'IPv6 Configuration Type: None',
         `MTU: ${mtu}`,
-        `MSS: ${mss}`,
+        // Both take the 60 octets of the headers off it by themselves.
+        `MSS: ${mtu}`,
       ),
       say('gateway-default', { menu: menus.gateways }),
       code('form', `Gateway: ${gateway}`),

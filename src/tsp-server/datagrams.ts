@@ -10,18 +10,39 @@ import type { BrokerDesk } from './broker-desk.ts';
 import { sessionNowMs } from './clock.ts';
 import type { Load } from './load.ts';
 
+/** Of one address: those who come new have a socket of their own, which may overflow alone. */
+export interface UdpSockets {
+  readonly newcomers: UdpSocket;
+  readonly others: UdpSocket;
+}
+
+interface UdpSocket {
+  readonly socket: Socket;
+  readonly fd: number;
+}
+
+interface Way {
+  readonly newcomers: DatagramBatches;
+  readonly others: DatagramBatches;
+}
+
+/** How many newcomers in a turn are told to come back later; the rest hears nothing, and repeats. */
+const TOLD_AT_ONCE = 512;
+const NEWCOMERS_AT_ONCE = 2048;
+
 export class DatagramListener {
   readonly #sessions: TspServer;
-  readonly #ways: Partial<Record<'IPv4' | 'IPv6', DatagramBatches>> = {};
+  readonly #ways: Partial<Record<'IPv4' | 'IPv6', Way>> = {};
   readonly #desk: BrokerDesk;
+  readonly #load: Load;
   readonly #metrics: Metrics;
   #timer: NodeJS.Timeout | undefined;
   #flushIsDue = false;
   #closed = false;
 
-  /** At most one socket of each family. */
+  /** At most one pair of sockets of each family. */
   constructor(
-    sockets: readonly Socket[],
+    sockets: readonly UdpSockets[],
     sessions: TspServer,
     desk: BrokerDesk,
     load: Load,
@@ -30,32 +51,55 @@ export class DatagramListener {
   ) {
     this.#sessions = sessions;
     this.#desk = desk;
+    this.#load = load;
     this.#metrics = metrics;
-    for (const socket of sockets) {
-      const family = socket.address().family === 'IPv4' ? 'IPv4' : 'IPv6';
+    for (const { newcomers, others } of sockets) {
+      const family = others.socket.address().family === 'IPv4' ? 'IPv4' : 'IPv6';
       // Node waits until there is room, and knows whom to tell of what cannot be.
       const refused = (bytes: Uint8Array, { address, port }: Endpoint) =>
-        socket.send(bytes, port, formatIp(address));
-      const batches = new DatagramBatches(descriptorOf(socket), family, refused);
-      this.#ways[family] = batches;
-      socket.on('message', (bytes, remote) => {
-        // A link-local source has a zone, and no business with a broker.
-        const address = parseIp(remote.address);
-        if (address !== undefined) this.#receive(bytes, { address, port: remote.port });
-        // Where there is one there are often more; those come without Node's help.
-        const { count, waitedMs } = batches.receive((each, from) => this.#receive(each, from));
-        load.noteSocket(waitedMs, sessionNowMs());
-        metrics.datagrams(1 + count);
-      });
-      socket.on('error', (error) => log.error({ err: error }, 'a TSP socket failed'));
+        others.socket.send(bytes, port, formatIp(address));
+      const way = {
+        others: new DatagramBatches(others.fd, family, refused),
+        newcomers: new DatagramBatches(newcomers.fd, family, refused),
+      };
+      this.#ways[family] = way;
+      for (const { socket } of [newcomers, others]) {
+        socket.on('message', (bytes, remote) => {
+          metrics.datagrams(1);
+          // A link-local source has a zone, and no business with a broker.
+          const address = parseIp(remote.address);
+          if (address !== undefined) this.#receive(bytes, { address, port: remote.port });
+          // Where there is one there are often more; those come without Node's help.
+          this.#receiveMore(way);
+        });
+        socket.on('error', (error) => log.error({ err: error }, 'a TSP socket failed'));
+      }
     }
+  }
+
+  /** Those who are past the first step go first, and when there is too much only they do. */
+  #receiveMore({ others, newcomers }: Way): void {
+    const going = others.receive((bytes, from) => this.#receive(bytes, from));
+    this.#load.noteSocket(going.waitedMs, sessionNowMs());
+    const told = this.#load.isTooMuch(sessionNowMs()) ? TOLD_AT_ONCE : Number.POSITIVE_INFINITY;
+    let seen = 0;
+    const coming = newcomers.receive((bytes, from) => {
+      // The others are read all the same: what lies in a socket grows old, and is answered to nobody.
+      if (seen++ < told) this.#receive(bytes, from);
+      else this.#metrics.oddity('crowded-out');
+    }, NEWCOMERS_AT_ONCE);
+    this.#metrics.datagrams(going.count + coming.count);
   }
 
   /** The sockets may be closed afterwards. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#closed = true;
-    await Promise.all(Object.values(this.#ways).map((batches) => batches.close()));
+    const batches = Object.values(this.#ways).flatMap(({ others, newcomers }) => [
+      others,
+      newcomers,
+    ]);
+    await Promise.all(batches.map((each) => each.close()));
   }
 
   #receive(bytes: Uint8Array, from: Endpoint): void {
@@ -104,7 +148,7 @@ export class DatagramListener {
   }
 
   #send(to: Endpoint, bytes: Uint8Array): void {
-    const way = this.#ways[typeof to.address === 'number' ? 'IPv4' : 'IPv6'];
+    const way = this.#ways[typeof to.address === 'number' ? 'IPv4' : 'IPv6']?.others;
     if (!way || this.#closed) return;
     way.put(to, bytes);
     if (this.#flushIsDue) return;
@@ -117,15 +161,6 @@ export class DatagramListener {
   }
 
   #flush(): void {
-    for (const batches of Object.values(this.#ways)) batches.flush();
+    for (const { others } of Object.values(this.#ways)) others.flush();
   }
-}
-
-/** Node shows it on its handle only. */
-function descriptorOf(socket: Socket): number {
-  const { _handle } = socket as unknown as { readonly _handle?: { readonly fd?: number } };
-  const fd = _handle?.fd;
-  if (fd === undefined || fd < 0)
-    throw new Error('this Node does not show the descriptor of a socket');
-  return fd;
 }

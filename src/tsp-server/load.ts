@@ -2,11 +2,15 @@
 // in answer to VERSION, the one step from which all of them do), and those who are past it go on. What
 // is counted is what waits for the broker, and how long datagrams lay in the socket. Knows no protocol.
 
+import { QueueMap } from '../queue-map.ts';
+
 export interface LoadLimits {
   /** How many requests may wait for the broker at once. */
   readonly maxWaiting: number;
-  /** How long one may wait, and a datagram in the socket, before it is too long. */
+  /** How long one may wait before it is too long. */
   readonly maxWaitMs: number;
+  /** The same for a datagram in the socket: a login has five. */
+  readonly maxSocketWaitMs: number;
 }
 
 /** Without news a crowded socket is taken to be empty again. */
@@ -15,7 +19,7 @@ const NEWS_LIFETIME_MS = 1000;
 export class Load {
   readonly #limits: LoadLimits;
   /** Since when each waits, the longest first. */
-  readonly #waiting = new Map<number, number>();
+  readonly #waiting = new QueueMap<number, number>();
   #lastTicket = 0;
   #socketWaitMs = 0;
   #socketAtMs = Number.NEGATIVE_INFINITY;
@@ -31,7 +35,7 @@ export class Load {
   /** A request goes to the broker; the answer is for {@link end}. */
   begin(nowMs: number): number {
     const ticket = ++this.#lastTicket;
-    this.#waiting.set(ticket, nowMs);
+    this.#waiting.put(ticket, nowMs);
     return ticket;
   }
 
@@ -46,12 +50,10 @@ export class Load {
   }
 
   isTooMuch(nowMs: number): boolean {
-    const { maxWaiting, maxWaitMs } = this.#limits;
+    const { maxWaiting, maxWaitMs, maxSocketWaitMs } = this.#limits;
     if (this.#waiting.size >= maxWaiting) return true;
-    for (const sinceMs of this.#waiting.values()) {
-      if (nowMs - sinceMs > maxWaitMs) return true;
-      break;
-    }
-    return this.#socketWaitMs > maxWaitMs && nowMs - this.#socketAtMs < NEWS_LIFETIME_MS;
+    const { oldest } = this.#waiting;
+    if (oldest !== undefined && nowMs - oldest > maxWaitMs) return true;
+    return this.#socketWaitMs > maxSocketWaitMs && nowMs - this.#socketAtMs < NEWS_LIFETIME_MS;
   }
 }

@@ -14,14 +14,21 @@ const TIME_OCTETS = 6;
 const COUNT_OCTETS = 2;
 const STAMP_OCTETS = TIME_OCTETS + COUNT_OCTETS;
 const MAC_OCTETS = 16;
+/** Of a lifetime: what was returned in one of them is forgotten together. */
+const PARTS = 4;
 export const NONCE_LENGTH = ((STAMP_OCTETS + MAC_OCTETS) * 4) / 3;
+
+interface Part {
+  readonly sinceMs: number;
+  readonly stamps: Set<number>;
+}
 
 export class Nonces {
   readonly #key: KeyObject;
   readonly #lifetimeMs: number;
   readonly #capacity: number;
-  /** Stamps of returned nonces and when each may be forgotten, earliest first. */
-  readonly #used = new Map<number, number>();
+  /** Stamps of returned nonces by when they were, the latest last: a few, which are forgotten whole. */
+  readonly #used: Part[] = [{ sinceMs: Number.NEGATIVE_INFINITY, stamps: new Set() }];
   #count = 0;
 
   /**
@@ -55,13 +62,16 @@ export class Nonces {
     const ageMs = Math.floor(nowMs) - stamp.readUIntBE(0, TIME_OCTETS);
     if (ageMs < 0 || ageMs > this.#lifetimeMs) return 'foreign';
     this.#forget(nowMs);
-    if (this.#used.has(stampOf(nonce))) return 'used';
-    return this.#used.size < this.#capacity ? 'fresh' : 'full';
+    const key = stampOf(nonce);
+    if (this.#used.some(({ stamps }) => stamps.has(key))) return 'used';
+    const sum = this.#used.reduce((count, { stamps }) => count + stamps.size, 0);
+    return sum < this.#capacity ? 'fresh' : 'full';
   }
 
   /** From here on `check` says `used`. */
   spend(nonce: string, nowMs: number): void {
-    this.#used.set(stampOf(nonce), nowMs + this.#lifetimeMs);
+    this.#forget(nowMs);
+    this.#used.at(-1)!.stamps.add(stampOf(nonce));
   }
 
   #text(stamp: Uint8Array, client: Endpoint, context: string): string {
@@ -73,12 +83,13 @@ export class Nonces {
     return Buffer.concat([stamp, mac]).toString('base64url');
   }
 
+  /** What returned a lifetime ago is too old by itself. */
   #forget(nowMs: number): void {
-    for (const [stamp, expiryMs] of this.#used) {
-      // A nonce is too old strictly after its lifetime, so it is kept one tick longer than that.
-      if (expiryMs >= nowMs) return;
-      this.#used.delete(stamp);
-    }
+    if (nowMs - this.#used.at(-1)!.sinceMs > this.#lifetimeMs / PARTS)
+      this.#used.push({ sinceMs: nowMs, stamps: new Set() });
+    // Nothing was added to a part after the next one began.
+    while (this.#used.length > 1 && this.#used[1]!.sinceMs + this.#lifetimeMs < nowMs)
+      this.#used.shift();
   }
 }
 

@@ -4,6 +4,7 @@
 // is decided here; what the session makes of it is server-session.ts's business.
 
 import { type Endpoint, endpointKey } from '../address.ts';
+import { QueueMap } from '../queue-map.ts';
 import { AnswerBudget, twice } from './answer-budget.ts';
 import type { SaltResult } from './connection.ts';
 import { Crowd } from './crowd.ts';
@@ -121,7 +122,7 @@ export class TspServer {
   readonly #budget: AnswerBudget;
   readonly #peers = new Map<number | string, Peer>();
   /** Ordered by last activity, to within {@link MOVE_EVERY_MS}, which is the order of their deadlines. */
-  readonly #sessions = new Map<SessionId, Member>();
+  readonly #sessions = new QueueMap<SessionId, Member>();
   readonly #crowd: Crowd;
   #unproven = 0;
   #saltLookups = 0;
@@ -151,8 +152,7 @@ export class TspServer {
 
   /** When a `tick` has something to do; undefined when there is nothing to wait for. */
   deadline(): number | undefined {
-    for (const { dialogue } of this.#sessions.values()) return dialogue.session.deadline();
-    return undefined;
+    return this.#sessions.oldest?.dialogue.session.deadline();
   }
 
   #act(event: Exclude<ServerEvent, { readonly type: 'tick' }>, nowMs: number): ServerCommand[] {
@@ -296,7 +296,7 @@ export class TspServer {
     const member = { peer, dialogue, unproven, requestOctets, movedMs: nowMs };
     if (peer.current) peer.successor = member;
     else peer.current = member;
-    this.#sessions.set(id, member);
+    this.#sessions.put(id, member);
     this.#crowd.enter(from.address);
     if (unproven) this.#unproven++;
     const begin = { type: 'begin', with: how } as const;
@@ -332,8 +332,7 @@ export class TspServer {
     if (nowMs - member.movedMs < MOVE_EVERY_MS) return;
     member.movedMs = nowMs;
     const { id } = member.dialogue.session;
-    this.#sessions.delete(id);
-    this.#sessions.set(id, member);
+    this.#sessions.put(id, member);
   }
 
   #sendAll(member: Member, answers: readonly Answer[], nowMs: number): ServerCommand[] {

@@ -70,6 +70,23 @@ export class Fields {
     `;
   }
 
+  /** Whose the password in a form is: for password managers, and for nobody to see or change. */
+  owner(email: string): Html {
+    return html`
+      <input type="text" name="owner" autocomplete="username" value="${email}" readonly hidden>
+    `;
+  }
+
+  /** The password of who is signed in, asked for again. */
+  ownPassword(email: string): Html {
+    return html`${this.owner(email)}${this.input({
+      name: 'password',
+      label: this.#words.form.currentPassword,
+      type: 'password',
+      autocomplete: 'current-password',
+    })}`;
+  }
+
   checkbox(name: string, value: string, label: HtmlValue, checked = false, id = name): Html {
     return html`
       <div class="field check">

@@ -1,7 +1,8 @@
 // The web server: limits, headers, errors, the log, and every page and API route. What it knows of the
 // world is the portal that it is given.
 
-import { readFileSync, watch } from 'node:fs';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import type { Server as TlsServer } from 'node:tls';
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import { type FastifyError, type FastifyInstance, fastify, LogController } from 'fastify';
@@ -35,6 +36,8 @@ export interface WebOptions {
   readonly trustProxy: readonly string[];
   /** Of one person to the API; 300 by default. */
   readonly requestsAMinute?: number;
+  /** How often the certificate's file is looked at. */
+  readonly lookEveryMs?: number;
 }
 
 export interface RunningWeb {
@@ -46,6 +49,8 @@ export interface RunningWeb {
 const MAX_BODY_OCTETS = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
 const HSTS_SECONDS = 31_536_000;
+/** Also long enough for a key and a certificate to be written one after the other. */
+const LOOK_EVERY_MS = 30_000;
 
 const PAGES: readonly ((routes: Routes) => void)[] = [
   frontPages,
@@ -91,12 +96,12 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   );
 
   await app.listen({ host, port });
-  const watcher = tls && watchTls(app, tls, portal);
+  const stopWatching = tls && watchTls(app, tls, portal, options.lookEveryMs ?? LOOK_EVERY_MS);
   const address = app.server.address();
   return {
     port: typeof address === 'object' ? (address?.port ?? port) : port,
     close: async () => {
-      watcher?.close();
+      stopWatching?.();
       await app.close();
     },
   };
@@ -173,21 +178,26 @@ function readTls({ certificateFile, keyFile }: TlsFiles) {
   } as const;
 }
 
-/** Certificates are renewed every few weeks; nobody should have to restart anything. */
-function watchTls(app: FastifyInstance, tls: TlsFiles, { log }: Portal) {
-  const server = app.server as unknown as { setSecureContext?: (context: object) => void };
-  let timer: NodeJS.Timeout | undefined;
-  return watch(tls.certificateFile, () => {
-    clearTimeout(timer);
-    // Certificate and key are two files: both are there a moment later.
-    timer = setTimeout(() => {
-      try {
-        server.setSecureContext?.(readTls(tls));
-        log.info('the certificate was read anew');
-      } catch (error) {
-        log.error({ err: error }, 'the new certificate cannot be used');
-      }
-    }, 2000);
-    timer.unref();
-  });
+/**
+ * Certificates are renewed every few weeks, and nobody should have to restart anything. Looks at the
+ * file's time, since it may be a link that comes to lead elsewhere. Answers how to stop that.
+ */
+function watchTls(
+  app: FastifyInstance,
+  tls: TlsFiles,
+  { log }: Portal,
+  everyMs: number,
+): () => void {
+  const server = app.server as unknown as Pick<TlsServer, 'setSecureContext'>;
+  const { certificateFile } = tls;
+  const changed = () => {
+    try {
+      server.setSecureContext(readTls(tls));
+      log.info('the certificate was read anew');
+    } catch (error) {
+      log.error({ err: error }, 'the new certificate cannot be used');
+    }
+  };
+  watchFile(certificateFile, { interval: everyMs, persistent: false }, changed);
+  return () => unwatchFile(certificateFile, changed);
 }

@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseIpv4, parseIpv4Prefix } from '../../src/address.ts';
+import { formatIpv4, parseIpv4, parseIpv4Prefix } from '../../src/address.ts';
 import { Clients } from '../../src/bench/clients.ts';
 import { readEchoReply } from '../../src/bench/echo.ts';
+import { type JournalLine, lineOf } from '../../src/bench/journal.ts';
 import type { BenchPlan, OwnEndpoint } from '../../src/bench/plan.ts';
 import { Tally } from '../../src/bench/tally.ts';
 import { readDatagram, writeDatagram } from '../../src/tsp/framing.ts';
@@ -36,6 +37,8 @@ const PLAN: BenchPlan = {
   renewals: 0,
   moves: 0,
   leaving: 0,
+  retrySeconds: undefined,
+  journal: undefined,
   serverPid: undefined,
 };
 
@@ -51,6 +54,7 @@ class Scene {
   /** Users and endpoints of the tunnels that were accepted, in order. */
   readonly accepted: string[] = [];
   readonly deleted: string[] = [];
+  readonly journal: (JournalLine & { readonly countedBefore: number })[] = [];
   /** Datagrams that are lost. */
   drops: (from: OwnEndpoint, bytes: Uint8Array) => boolean = () => false;
   answers: (command: ServerCommand) => SessionResult | undefined = willingBroker;
@@ -61,7 +65,11 @@ class Scene {
   constructor(plan: Partial<BenchPlan> = {}) {
     const whole = { ...PLAN, ...plan };
     const transmit = (from: OwnEndpoint, bytes: Uint8Array) => this.#carry(from, bytes);
-    this.clients = new Clients(whole, this.tally, transmit, this.nowMs);
+    this.clients = new Clients(whole, this.tally, transmit, this.nowMs, (user, from, tunnel) => {
+      const endpoint = { address: from.address, port: 40_000 + from.socket };
+      const line = JSON.parse(lineOf(user, endpoint, tunnel)) as JournalLine;
+      this.journal.push({ ...line, countedBefore: this.tally.get('succeeded') });
+    });
   }
 
   login(measured = true): boolean {
@@ -253,6 +261,54 @@ test('whoever leaves deletes the tunnel', () => {
   assert.deepEqual(scene.deleted, scene.accepted);
   assert.equal(scene.tally.get('left'), 1);
   assert.equal(scene.tally.get('failed'), 0);
+});
+
+test('with a patience a login is begun anew until it is there, and counts from the first try', () => {
+  const scene = new Scene({ retrySeconds: 2 });
+  scene.drops = () => true;
+  scene.login();
+  scene.pass(5000);
+  assert.equal(scene.tally.get('retried'), 2);
+  scene.drops = () => false;
+  scene.pass(2000);
+  assert.equal(scene.tally.get('succeeded'), 1);
+  assert.equal(scene.clients.underWay, 0);
+  assert.ok(scene.tally.latency.percentileMs(1)! >= 5500);
+  scene.pass(10_000);
+  assert.equal(scene.tally.get('retried'), 3, 'nobody tries again after the login');
+});
+
+test('with a patience a refusal is waited out', () => {
+  const scene = new Scene({ retrySeconds: 2 });
+  scene.answers = (command) =>
+    command.type === 'open-tunnel' ? { type: 'refused', status: 301 } : willingBroker(command);
+  scene.login();
+  scene.pass(5000);
+  assert.equal(scene.tally.get('retried'), 2);
+  assert.equal(scene.tally.get('failed'), 0);
+  scene.answers = willingBroker;
+  scene.pass(2000);
+  assert.equal(scene.tally.get('succeeded'), 1);
+});
+
+test('the journal has each login that was answered, before it is counted', () => {
+  const scene = new Scene({ prefixLength: 56 });
+  scene.login();
+  scene.drops = () => true;
+  scene.login();
+  scene.drops = () => false;
+  scene.login();
+  const said = scene.journal.map(
+    ({ user, endpoint, countedBefore }) => `${user} ${endpoint} ${countedBefore}`,
+  );
+  const heard = scene.accepted.map((who, index) => {
+    const [user, from = ''] = who.split(' ');
+    const [address, port] = from.split(':');
+    return `${user} ${formatIpv4(Number(address))}:${port} ${index}`;
+  });
+  assert.equal(said.length, 2);
+  assert.deepEqual(said, heard);
+  assert.match(scene.journal[0]!.address, /^[0-9a-f:]+$/);
 });
 
 test('nobody logs in twice at once', () => {

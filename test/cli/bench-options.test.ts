@@ -61,6 +61,8 @@ for (const [flags, message] of [
   [{ duration: '0' }, /--duration is more than 0/],
   [{ logins: '0' }, /--logins is a whole number from 1/],
   [{ concurrency: '0' }, /--concurrency is a whole number from 1/],
+  [{ retry: '0' }, /--retry is more than 0/],
+  [{ journal: '/nowhere/journal' }, /--journal: .*no such file/],
   [{ loss: '100' }, /nothing would arrive/],
   [{ leave: '101' }, /--leave is a percentage/],
   [{ renewals: '60', moves: '60' }, /together are at most 100/],
@@ -70,6 +72,7 @@ for (const [flags, message] of [
   [{ hold: '1000' }, /--hold is less than --users/],
   [{ mechanism: 'ANONYMOUS' }, /--users makes no sense with ANONYMOUS/],
   [{ mechanism: 'ANONYMOUS', users: undefined, moves: '5' }, /--moves makes no sense/],
+  [{ serverPid: '4194304' }, /there is no process 4194304/],
   [{ serverPid: 'init' }, /--server-pid is a whole number/],
 ] as [{ [F in keyof RunFlags]?: RunFlags[F] | undefined }, RegExp][]) {
   test(`${JSON.stringify(flags)} is refused in so many words`, async () => {

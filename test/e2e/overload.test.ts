@@ -27,7 +27,7 @@ describe('an overloaded server', () => {
     broker = await startBroker(net, {
       server: 'logLevel = "warn"',
       tsp:
-        `maxWaiting = ${MAX_WAITING}\n` +
+        `maxWaiting = ${MAX_WAITING}\nmaxSessions = 2000\n` +
         'packetsPerAddress = 0\npacketsPerNetwork = 0\npacketsTotal = 0',
       tunnel: 'maxPerAddress = 0',
     });

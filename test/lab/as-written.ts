@@ -95,7 +95,9 @@ export async function runAsWritten(
         `setsid bash ${block} >${block}.out 2>&1 & running=$!`,
         `for _ in $(seq 150); do grep -q 'gateway answers' ${block}.out && break; sleep 0.1; done`,
         `cat ${block}.out; grep -q 'gateway answers' ${block}.out`,
-        'kill -- -$running; wait $running || true',
+        // All of its group: the shell goes at once, and the client when it has tidied up.
+        'kill -- -$running',
+        'while kill -0 -- -$running 2>/dev/null; do wait $running || true; sleep 0.1; done',
       ];
     }
     return [`. ${block}`];

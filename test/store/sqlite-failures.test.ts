@@ -171,13 +171,13 @@ describe('the SQLite store in trouble', () => {
   it('says that the disk is full, keeps what it promised, and goes on when there is room', async () => {
     const mount = join(directory, 'small');
     execFileSync('mkdir', [mount]);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'sixway-test', mount]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'sixway-test', mount]);
     try {
       file = join(mount, 'sixway.db');
       const store = await create();
       const ballast = join(mount, 'ballast');
       const names: string[] = [];
-      writeFileSync(ballast, Buffer.alloc(512 * 1024));
+      writeFileSync(ballast, Buffer.alloc(1024 * 1024));
       await fails(async () => {
         for (let i = 0; i < 100_000; i++) {
           const name = `user ${i} ${'x'.repeat(200)}`;

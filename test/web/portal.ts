@@ -57,6 +57,7 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   readonly live?: LiveSource;
   readonly requestsAMinute?: number;
   readonly terms?: Partial<TunnelTerms>;
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
@@ -116,13 +117,14 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     {
       host: '127.0.0.1',
       port: 0,
-      tls: undefined,
+      tls: options.tls,
       trustProxy: options.trustProxy ?? [],
       ...(options.requestsAMinute !== undefined && { requestsAMinute: options.requestsAMinute }),
+      lookEveryMs: 50,
     },
   );
   return {
-    url: `http://127.0.0.1:${web.port}`,
+    url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${web.port}`,
     store,
     people,
     tunnels,

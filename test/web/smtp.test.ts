@@ -2,7 +2,6 @@
 // when the server is away.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +9,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { SMTPServer } from 'smtp-server';
 import { smtpTransport } from '../../src/web/smtp.ts';
+import { makeCertificate } from './certificate.ts';
 
 const MAIL = {
   to: 'ada@example.net',
@@ -21,18 +21,13 @@ const FROM = 'Example Tunnels <no-reply@portal.test>';
 
 describe('mail by SMTP', () => {
   let directory: string;
+  let certificate: ReturnType<typeof makeCertificate>;
   let server: SMTPServer | undefined;
   let received: { from: string; to: string[]; content: string; secure: boolean; user: unknown }[];
 
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'sixway-smtp-'));
-    execFileSync(
-      'openssl',
-      ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-        .concat(['-subj', '/CN=localhost', '-days', '1'])
-        .concat(['-keyout', join(directory, 'key.pem'), '-out', join(directory, 'cert.pem')]),
-      { stdio: 'ignore' },
-    );
+    certificate = makeCertificate(directory, 'localhost');
   });
 
   after(() => rmSync(directory, { recursive: true }));
@@ -105,8 +100,8 @@ describe('mail by SMTP', () => {
 
   it('sends nothing to who has not a valid certificate', async () => {
     const tls = {
-      key: readFileSync(join(directory, 'key.pem')),
-      cert: readFileSync(join(directory, 'cert.pem')),
+      key: readFileSync(certificate.keyFile),
+      cert: readFileSync(certificate.certificateFile),
     };
     await assert.rejects(to(await listen({ ...tls }), 'starttls')(MAIL), /self-signed/);
     server?.close();

@@ -51,14 +51,14 @@ export function accountPages({ members }: Routes): void {
       .send(`${JSON.stringify(everything, null, 2)}\n`);
   });
 
-  members.get('/account/erase', (visit) => erasePage(visit));
+  members.get('/account/erase', (visit, me) => erasePage(visit, me));
 
   members.post('/account/erase', async (visit, me) => {
     const wrong = await passwordMistake(visit, me);
-    if (wrong) return erasePage(visit, wrong);
-    if (visit.field('sure') !== 'yes') return erasePage(visit, { sure: 'confirm-missing' });
+    if (wrong) return erasePage(visit, me, wrong);
+    if (visit.field('sure') !== 'yes') return erasePage(visit, me, { sure: 'confirm-missing' });
     const result = await visit.portal.people.account.erase(me.person, visit.visitor);
-    if (result === 'is-staff') return erasePage(visit, { form: result });
+    if (result === 'is-staff') return erasePage(visit, me, { form: result });
     visit.forget();
     return visit.redirect('/', 'erased');
   });
@@ -178,7 +178,7 @@ function row(
 }
 
 function emailPage(visit: Visit, { person }: SignedIn, mistakes: Mistakes = {}): FastifyReply {
-  const { email: words, form } = visit.words;
+  const { email: words } = visit.words;
   const fields = visit.fields(mistakes);
   return accountPage(
     visit,
@@ -195,12 +195,7 @@ function emailPage(visit: Visit, { person }: SignedIn, mistakes: Mistakes = {}):
             value: visit.field('email'),
             autocomplete: 'email',
           })}
-          ${fields.input({
-            name: 'password',
-            label: form.currentPassword,
-            type: 'password',
-            autocomplete: 'current-password',
-          })}
+          ${fields.ownPassword(person.email)}
           <button class="button">${words.submit}</button>
         `,
       )}
@@ -230,8 +225,8 @@ async function confirmEmailPage(visit: Visit, me: SignedIn): Promise<FastifyRepl
   );
 }
 
-function erasePage(visit: Visit, mistakes: Mistakes = {}): FastifyReply {
-  const { erase: words, form } = visit.words;
+function erasePage(visit: Visit, { person }: SignedIn, mistakes: Mistakes = {}): FastifyReply {
+  const { erase: words } = visit.words;
   const fields = visit.fields(mistakes);
   return accountPage(
     visit,
@@ -241,12 +236,7 @@ function erasePage(visit: Visit, mistakes: Mistakes = {}): FastifyReply {
       ${visit.form(
         '/account/erase',
         html`
-          ${fields.input({
-            name: 'password',
-            label: form.currentPassword,
-            type: 'password',
-            autocomplete: 'current-password',
-          })}
+          ${fields.ownPassword(person.email)}
           ${fields.checkbox('sure', 'yes', words.sure)}
           <button class="button danger">${words.submit}</button>
         `,

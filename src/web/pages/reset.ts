@@ -65,7 +65,8 @@ function askPage(visit: Visit, mistakes: Mistakes = {}): FastifyReply {
 
 async function setPage(visit: Visit, mistakes: Mistakes = {}): Promise<FastifyReply> {
   const token = visit.field('token');
-  if (!(await visit.portal.people.account.resetIsOpen(token))) return deadLinkPage(visit);
+  const person = await visit.portal.people.account.resetOf(token);
+  if (!person) return deadLinkPage(visit);
   const { reset: words, form } = visit.words;
   const fields = visit.fields(mistakes);
   return visit.page({
@@ -80,6 +81,7 @@ async function setPage(visit: Visit, mistakes: Mistakes = {}): Promise<FastifyRe
         '/reset/set',
         html`
           <input type="hidden" name="token" value="${token}">
+          ${fields.owner(person.email)}
           ${fields.input({
             name: 'password',
             label: form.newPassword,

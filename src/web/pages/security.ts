@@ -12,14 +12,14 @@ import type { Visit } from '../visit.ts';
 import { accountPage, passwordMistake } from './account.ts';
 
 export function securityPages({ members }: Routes): void {
-  members.get('/account/password', (visit) => passwordPage(visit));
+  members.get('/account/password', (visit, me) => passwordPage(visit, me));
 
   members.post('/account/password', async (visit, me) => {
     const wrong = await passwordMistake(visit, me);
-    if (wrong) return passwordPage(visit, wrong);
+    if (wrong) return passwordPage(visit, me, wrong);
     const { account } = visit.portal.people;
     const refusal = await account.changePassword(me, visit.field('newPassword'), visit.visitor);
-    if (refusal !== undefined) return passwordPage(visit, { newPassword: refusal });
+    if (refusal !== undefined) return passwordPage(visit, me, { newPassword: refusal });
     return visit.redirect('/account', 'password-changed');
   });
 
@@ -64,7 +64,7 @@ export function securityPages({ members }: Routes): void {
   });
 }
 
-function passwordPage(visit: Visit, mistakes: Mistakes = {}): FastifyReply {
+function passwordPage(visit: Visit, { person }: SignedIn, mistakes: Mistakes = {}): FastifyReply {
   const { password: words, form } = visit.words;
   const fields = visit.fields(mistakes);
   return accountPage(
@@ -75,12 +75,7 @@ function passwordPage(visit: Visit, mistakes: Mistakes = {}): FastifyReply {
       ${visit.form(
         '/account/password',
         html`
-          ${fields.input({
-            name: 'password',
-            label: form.currentPassword,
-            type: 'password',
-            autocomplete: 'current-password',
-          })}
+          ${fields.ownPassword(person.email)}
           ${fields.input({
             name: 'newPassword',
             label: form.newPassword,
@@ -101,15 +96,10 @@ async function twoFactorPage(
   { person }: SignedIn,
   mistakes: Mistakes = {},
 ): Promise<FastifyReply> {
-  const { twoFactor: words, form } = visit.words;
+  const { twoFactor: words } = visit.words;
   const { account } = visit.portal.people;
   const fields = visit.fields(mistakes);
-  const password = fields.input({
-    name: 'password',
-    label: form.currentPassword,
-    type: 'password',
-    autocomplete: 'current-password',
-  });
+  const password = fields.ownPassword(person.email);
   const prepared = await account.preparedTotp(person);
   if (!prepared)
     return accountPage(

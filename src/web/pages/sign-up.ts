@@ -186,7 +186,6 @@ async function verifyPage(visit: Visit, mistakes: Mistakes = {}): Promise<Fastif
         '/verify',
         html`
           <input type="hidden" name="token" value="${token}">
-          <input type="hidden" name="email" autocomplete="username" value="${pending.email}">
           ${
             mistakes.userName !== undefined || visit.field('userName') !== ''
               ? fields.input({
@@ -200,12 +199,7 @@ async function verifyPage(visit: Visit, mistakes: Mistakes = {}): Promise<Fastif
                 })
               : undefined
           }
-          ${fields.input({
-            name: 'password',
-            label: form.currentPassword,
-            type: 'password',
-            autocomplete: 'current-password',
-          })}
+          ${fields.ownPassword(pending.email)}
           <button class="button">${words.submit}</button>
         `,
       )}

@@ -60,7 +60,7 @@ async function tokensPage(
   { person }: SignedIn,
   mistakes: Mistakes = {},
 ): Promise<FastifyReply> {
-  const { tokens: words, form } = visit.words;
+  const { tokens: words } = visit.words;
   const tokens = await visit.portal.people.account.tokens(person);
   const fields = visit.fields(mistakes);
   const asked = visit.fieldAll('scopes');
@@ -108,12 +108,7 @@ async function tokensPage(
             ],
             visit.field('days') || DEFAULT_DAYS,
           )}
-          ${fields.input({
-            name: 'password',
-            label: form.currentPassword,
-            type: 'password',
-            autocomplete: 'current-password',
-          })}
+          ${fields.ownPassword(person.email)}
           <button class="button">${words.submit}</button>
         `,
       )}
