@@ -8,15 +8,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pino } from 'pino';
-import { parseIpv6Prefix } from '../src/address.ts';
+import { parseIpv4, parseIpv6Prefix } from '../src/address.ts';
 import { Accounts } from '../src/broker/accounts.ts';
 import { Desk } from '../src/broker/desk.ts';
 import { People } from '../src/broker/people.ts';
 import { hashToken, makeApiToken } from '../src/broker/people-tokens.ts';
+import { TunnelDesk, type TunnelTerms } from '../src/broker/tunnel-desk.ts';
 import { Visitors } from '../src/broker/visitors.ts';
 import { printTable } from '../src/cli/output.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import { composeLetters } from '../src/web/letters.ts';
+import { NOTHING_LIVE } from '../src/web/live-source.ts';
 import { startWeb } from '../src/web/server.ts';
 
 const ROUNDS = 60;
@@ -25,6 +27,17 @@ const LIMIT_MS = 50;
 const DAY_MS = 86_400_000;
 const KEY = new Uint8Array(32).fill(7);
 const VISITOR = { address: 0x7f000001, userAgent: 'bench', language: undefined };
+
+const TERMS: TunnelTerms = {
+  server: { name: 'broker.example', address: parseIpv4('203.0.113.1')!, port: 3653 },
+  keepaliveSeconds: 30,
+  mtu: 1280,
+  resolver: 0n,
+  leaseMs: undefined,
+  deletedHoldMs: 14 * DAY_MS,
+  maxAtAddress: undefined,
+  v4v6: true,
+};
 
 const users = Number(process.argv[2] ?? 100_000);
 const middle = Math.floor(users / 2);
@@ -83,6 +96,8 @@ async function measure(database: string): Promise<void> {
     {
       people,
       desk,
+      tunnels: new TunnelDesk({ store, accounts, terms: TERMS }),
+      live: NOTHING_LIVE,
       visitors: new Visitors(store),
       service,
       isUp: async () => true,

@@ -21,6 +21,7 @@ import {
   ports,
   type Setting,
   setting,
+  socketPathOrNone,
   text,
   whole,
 } from './config/kinds.ts';
@@ -155,6 +156,12 @@ export const SETTINGS = {
       0,
       'After how many days without its client a user’s tunnel gives its addresses back; 0 for never.',
     ),
+    deletedHoldDays: setting(
+      whole(0, 36_500),
+      14,
+      'For how many days the addresses of a tunnel that its user has deleted are held for them; 0: not ' +
+        'at all.',
+    ),
     maxPerAddress: setting(
       whole(0, 1_000_000),
       16,
@@ -208,8 +215,6 @@ export const SETTINGS = {
       'Positions of all delegation pools together; 4 bytes each.',
     ),
   },
-  web: WEB_SETTINGS,
-  mail: MAIL_SETTINGS,
   history: {
     attachmentsDays: setting(
       whole(0, 36_500),
@@ -217,7 +222,38 @@ export const SETTINGS = {
       'How many days it is known who had which address, and where clients came from: names, addresses, ' +
         'ports and times, which is personal data. 0: nothing beyond the present.',
     ),
+    traffic: setting(
+      flag,
+      true,
+      'Keep how many bytes and packets went through each tunnel and through all of them.',
+    ),
+    trafficSeconds: setting(
+      whole(1, 3600),
+      300,
+      'How often the counters are read for it. What is kept is by five minutes, hours and days.',
+    ),
+    trafficFiveMinuteDays: setting(
+      whole(1, 3650),
+      2,
+      'How many days traffic is kept by five minutes; 50 bytes for each tunnel that moved something.',
+    ),
+    trafficHourDays: setting(whole(1, 3650), 60, 'The same by the hour.'),
+    trafficDayDays: setting(whole(1, 36_500), 730, 'The same by the day.'),
   },
+  live: {
+    socket: setting(
+      socketPathOrNone,
+      '/run/sixway/live.sock',
+      'Local socket where the portal reads what the kernel counts at present; "" for none.',
+    ),
+    group: setting(
+      text,
+      '',
+      'Group whose members may connect to it, such as the portal’s; "" for the daemon’s own.',
+    ),
+  },
+  web: WEB_SETTINGS,
+  mail: MAIL_SETTINGS,
   metrics: {
     listen: setting(listener, '127.0.0.1:9653', 'Where Prometheus reads /metrics.'),
   },

@@ -2,6 +2,8 @@
 // comes first, so that a second broker on the same port stops before it touches the kernel.
 
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import {
   formatEndpoint,
@@ -14,8 +16,9 @@ import {
 } from './address.ts';
 
 import { Broker } from './broker/broker.ts';
-import { forgetSome } from './broker/forgetting.ts';
+import { forgetSome, type Kept } from './broker/forgetting.ts';
 import { Loop } from './broker/loop.ts';
+import { TrafficSampler } from './broker/traffic.ts';
 import type { Config } from './config.ts';
 import { Dataplane } from './dataplane/dataplane.ts';
 import {
@@ -27,10 +30,16 @@ import {
   kernelVersion,
   REQUIRED_KERNEL,
 } from './host.ts';
+import { type LiveOptions, LiveServer } from './live.ts';
 import { Metrics } from './metrics.ts';
 import { openAccounts, openStore, Unusable } from './parts.ts';
+import { type Resolution, untilNextSample } from './store/buckets.ts';
 import type { Store } from './store/store.ts';
 import { bindTsp, redirectOf, TspListener } from './tsp-server.ts';
+
+const { version } = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'),
+) as { version: string };
 
 const RULES_EVERY_MS = 10_000;
 const FORGET_EVERY_MS = 60_000;
@@ -101,17 +110,30 @@ async function build(
     sessions: () => listener?.sessionCount ?? 0,
     load: () => listener?.load ?? { waiting: 0, tooMuch: false },
   });
+  const complain = (message: string, error?: unknown) => log.error({ err: error }, message);
+  const trafficEveryMs = config.history.trafficSeconds * 1000;
+  const traffic = new TrafficSampler({
+    store,
+    dataplane,
+    everyMs: trafficEveryMs,
+    state: () => ({
+      sessions: listener?.sessionCount ?? 0,
+      logins: metrics.loginCounts.accepted,
+      loginFailures: metrics.loginCounts.failed,
+    }),
+  });
   const broker = await Broker.start({
     store,
     dataplane,
     accounts,
+    beforeReset: (family, slot) => traffic.beforeReset(family, slot),
     policy: {
       keepaliveSeconds: config.tunnel.keepaliveSeconds,
       anonymousLifetimeSeconds: config.tunnel.anonymousLifetimeSeconds,
       userLeaseSeconds: config.tunnel.userLeaseDays * 86_400,
       maxTunnelsPerAddress: config.tunnel.maxPerAddress,
     },
-    log: (message, error) => log.error({ err: error }, message),
+    log: complain,
     onLockout: (event) => {
       metrics.oddity(`login-${event.type}`);
       if (event.type !== 'held-back') return;
@@ -121,15 +143,11 @@ async function build(
     },
   });
   parts.defer(() => broker.stop());
-  const past = {
-    days: config.history.attachmentsDays,
-    forget: (beforeMs: number) => store.history.prune(beforeMs),
-  };
   const forgetting = new Loop(
     'forgetting the past',
     FORGET_EVERY_MS,
-    () => forgetSome([past], Date.now()),
-    (message, error) => log.error({ err: error }, message),
+    () => forgetSome(keptOf(config, store), Date.now()),
+    complain,
   );
   parts.defer(() => forgetting.stop());
   const { reconciled } = broker;
@@ -170,6 +188,19 @@ async function build(
   }, RULES_EVERY_MS);
   parts.defer(() => clearInterval(rules));
 
+  if (config.history.traffic) {
+    const sampling = new Loop(
+      'reading the tunnels’ counters',
+      () => untilNextSample(Date.now(), trafficEveryMs),
+      () => traffic.sample(),
+      complain,
+    );
+    parts.defer(async () => {
+      await sampling.stop();
+      await traffic.end().catch((error: unknown) => complain('the last counts are lost', error));
+    });
+  }
+
   const { mechanisms, maxSessions, maxConnections, maxWaiting, v4v6 } = config.tsp;
   const redirect = redirectOf(config.tsp.redirect, config.tsp.redirectPhase);
   const decoyKey = await store.settingOrInitial('decoy_key', randomBytes(32).toString('hex'));
@@ -190,6 +221,21 @@ async function build(
     metrics,
     log,
   });
+  const live = await serveLive(config, say, complain, {
+    store,
+    dataplane,
+    version,
+    defaultMtu: mtu,
+    log: complain,
+    state: () => ({
+      ...listener!.load,
+      overloaded: listener!.load.tooMuch,
+      sessions: listener!.sessionCount,
+      logins: metrics.loginCounts.accepted,
+      loginFailures: metrics.loginCounts.failed,
+    }),
+  });
+  parts.defer(() => live?.close());
   const page = await serveMetrics(config, metrics, log, say);
   parts.defer(() => page?.close());
   await sayWhatIsMissing(store, say);
@@ -204,6 +250,20 @@ function explaining<T>(act: () => T): T {
     if (!(error instanceof Error) || error.constructor !== Error) throw error;
     throw new Unusable(error.message, { cause: error });
   }
+}
+
+/** What the store keeps for a while. */
+function keptOf({ history }: Config, store: Store): readonly Kept[] {
+  const traffic = (resolution: Resolution, days: number): Kept => ({
+    days,
+    forget: (beforeMs) => store.traffic.prune(resolution, beforeMs),
+  });
+  return [
+    { days: history.attachmentsDays, forget: (beforeMs) => store.history.prune(beforeMs) },
+    traffic('5-minutes', history.trafficFiveMinuteDays),
+    traffic('hours', history.trafficHourDays),
+    traffic('days', history.trafficDayDays),
+  ];
 }
 
 function chooseUplink(config: Config): string {
@@ -255,6 +315,25 @@ function explainBind(error: NodeJS.ErrnoException, port: number): string {
     return `${place} is taken by another program, or by another broker; 'ss -tulpn' shows which`;
   }
   return `${place} cannot be used: ${error.code ?? error.message}`;
+}
+
+async function serveLive(
+  { live: { socket, group } }: Config,
+  say: (line: string) => void,
+  complain: (message: string, error?: unknown) => void,
+  options: LiveOptions,
+): Promise<LiveServer | undefined> {
+  if (socket === '') return undefined;
+  const server = new LiveServer(options);
+  try {
+    await server.listen(socket, group);
+    say(`The portal may ask at ${socket}`);
+    return server;
+  } catch (error) {
+    // Tunnels matter more than their being watched.
+    complain(`live.socket: ${socket} cannot be used`, error);
+    return undefined;
+  }
 }
 
 async function serveMetrics(

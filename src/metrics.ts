@@ -90,6 +90,9 @@ export class Metrics {
     });
   }
 
+  /** Authentications since the process began. */
+  readonly loginCounts = { accepted: 0, failed: 0 };
+
   datagrams(count: number): void {
     this.#datagrams.inc(count);
   }
@@ -100,6 +103,7 @@ export class Metrics {
 
   login(outcome: string): void {
     this.#logins.inc({ outcome });
+    this.loginCounts[outcome === 'accepted' ? 'accepted' : 'failed']++;
   }
 
   tunnelRequest(request: string, result: string): void {

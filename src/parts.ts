@@ -4,13 +4,17 @@
 import { createSecretKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { type Ipv4Address, parseIpv6 } from './address.ts';
 import { Accounts } from './broker/accounts.ts';
 import { People } from './broker/people.ts';
 import type { Composer } from './broker/people-mail.ts';
 import { BadKeyFile, loadOrMakeKey } from './broker/sealing.ts';
+import { TunnelDesk } from './broker/tunnel-desk.ts';
 import type { Config } from './config.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
+
+const DAY_MS = 86_400_000;
 
 /** Something that the operator can mend; the message says what. */
 export class Unusable extends Error {}
@@ -68,6 +72,30 @@ export async function openPeople(config: Config, store: Store, compose: Composer
       serviceName: serviceName === '' ? accounts.realm : serviceName,
     },
     compose,
+  });
+}
+
+/** `address`: the server's, where it is known. */
+export async function openTunnelDesk(
+  config: Config,
+  store: Store,
+  address: Ipv4Address | undefined,
+): Promise<TunnelDesk> {
+  const { server, tsp, tunnel } = config;
+  const { userLeaseDays, deletedHoldDays, maxPerAddress, keepaliveSeconds, mtu, resolver } = tunnel;
+  return new TunnelDesk({
+    store,
+    accounts: await openAccounts(config, store),
+    terms: {
+      server: { name: server.name === 'auto' ? '' : server.name, address, port: tsp.port },
+      keepaliveSeconds,
+      mtu,
+      resolver: parseIpv6(resolver) ?? 0n,
+      leaseMs: userLeaseDays === 0 ? undefined : userLeaseDays * DAY_MS,
+      deletedHoldMs: deletedHoldDays * DAY_MS,
+      maxAtAddress: maxPerAddress || undefined,
+      v4v6: tsp.v4v6,
+    },
   });
 }
 

@@ -35,7 +35,7 @@ const RULES: readonly Rule[] = [
   { from: 'config', may: ['address', 'smol-toml', 'node:*'], why: 'is read before all else' },
   {
     from: 'parts',
-    may: ['broker', 'config', 'store', 'node:*'],
+    may: ['address', 'broker', 'config', 'store', 'node:*'],
     why: 'opens what the configuration names; for the joiners',
   },
   { from: 'host', may: ['address', 'node:*'], why: 'facts about the machine only' },
@@ -49,6 +49,11 @@ const RULES: readonly Rule[] = [
     from: 'datagram-batches',
     may: ['address', 'koffi', 'node:*'],
     why: 'two system calls; nothing of what they carry',
+  },
+  {
+    from: 'live',
+    may: ['address', 'broker', 'dataplane', 'store', 'node:*'],
+    why: 'tells what is, to who may not look; can only be read',
   },
   {
     from: 'client',
@@ -69,6 +74,7 @@ const RULES: readonly Rule[] = [
       'setup',
       '@fastify/cookie',
       '@fastify/formbody',
+      '@fastify/swagger',
       '@fastify/type-provider-typebox',
       'fastify',
       'nodemailer',

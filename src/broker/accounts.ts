@@ -2,7 +2,14 @@
 // MD5(name ":" realm ":" secret) (RFC 2831 §3.9) and as SCRAM's keys, sealed for its user; the secret
 // itself is told once and forgotten. Knows nothing of tunnels, and not how a login is checked.
 
-import { createSecretKey, hash, type KeyObject, randomBytes, randomInt } from 'node:crypto';
+import {
+  createSecretKey,
+  hash,
+  type KeyObject,
+  randomBytes,
+  randomInt,
+  timingSafeEqual,
+} from 'node:crypto';
 import type { AuditEntry } from '../store/audit-log.ts';
 import type { SealedSecret, Store, User } from '../store/store.ts';
 import { deriveScram, packScram, type ScramCredential, unpackScram } from './scram.ts';
@@ -197,6 +204,21 @@ export class Accounts {
   /** For a user that is made together with something else, with a secret that nobody knows. */
   sealMadeSecret(name: string): SealedSecret {
     return this.#seal(name, makeSecret());
+  }
+
+  /** A secret to be told once, and what is kept of it; nothing is written. */
+  makeSecret(name: string): { readonly secret: string; readonly sealed: SealedSecret } {
+    const secret = makeSecret();
+    return { secret, sealed: this.#seal(name, secret) };
+  }
+
+  /** The user whose secret it is; undefined as for {@link credential}. Whoever asks counts failures. */
+  async userIdBySecret(name: string, secret: string): Promise<number | undefined> {
+    const known = await this.credential(name);
+    const given = ha1s(name, this.realm, secret);
+    return known?.ha1s.some((ha1) => given.some((one) => timingSafeEqual(ha1, one)))
+      ? known.userId
+      : undefined;
   }
 
   #unsealScram({ name, sealedScram }: User & SealedSecret): ScramCredential | undefined {

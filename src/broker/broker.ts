@@ -29,7 +29,13 @@ import {
 import { type HeldBack, Lockout, type LoginSource } from './lockout.ts';
 import { Loop } from './loop.ts';
 import { type Ipv4Offer, Offers } from './offers.ts';
-import { type Idle, type Log, Projection, type Reconciled } from './projection.ts';
+import {
+  type BeforeReset,
+  type Idle,
+  type Log,
+  Projection,
+  type Reconciled,
+} from './projection.ts';
 import type { ScramCredential } from './scram.ts';
 
 export interface BrokerPolicy {
@@ -51,6 +57,8 @@ export interface BrokerOptions {
   readonly log: Log;
   /** Hears of logins that are refused, unseen, because of wrong secrets before. */
   readonly onLockout?: (event: LockoutEvent) => void;
+  /** Hears of a slot whose counters are about to begin anew. */
+  readonly beforeReset?: BeforeReset;
   /** Unix milliseconds; Date.now by default. */
   readonly clock?: () => number;
   /** Follow the store and expire tunnels without being asked; true by default. */
@@ -204,7 +212,7 @@ export class Broker {
       ipv6: new IdleWatch(dataplane.capacity.tunnels),
       ipv4: new IdleWatch(dataplane.capacity.v4v6 ?? 0),
     };
-    const projection = new Projection(store, dataplane, idle, clock, log);
+    const projection = new Projection(store, dataplane, idle, clock, log, options.beforeReset);
     return new Broker(options, projection, idle, await projection.reconcile());
   }
 
@@ -355,7 +363,8 @@ export class Broker {
       if (this.#projection.hasFailed('ipv6', tunnel.slot)) return refuse('internal');
       // A login where the tunnel was already changes no map, but is a sign of life.
       const { slot, keepaliveSeconds } = tunnel;
-      const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds });
+      const isStatic = tunnel.staticClient === client.address;
+      const silence = silenceOf({ anonymous: userId === undefined, keepaliveSeconds, isStatic });
       this.#idle.ipv6.watch(slot, silence, nowMs);
       return { ok: true, tunnel: viewOf(tunnel, encapsulation, client) };
     });

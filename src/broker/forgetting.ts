@@ -13,7 +13,7 @@ export interface Kept {
 
 const DAY_MS = 86_400_000;
 /** In one go; what is left waits for the next. */
-const BITES = 200;
+const BITES = 1000;
 
 /** Rejects with whatever `forget` rejects with. */
 export async function forgetSome(kept: readonly Kept[], nowMs: number): Promise<void> {

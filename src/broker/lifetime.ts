@@ -16,6 +16,12 @@ export const OFFER_LIFETIME_MS = 120_000;
  */
 export const NEVER_HEARD_LIMIT_MS = 24_000;
 
+/**
+ * A client whose address was set by its user does not log in again, so it stays through holidays; but
+ * one day its address may be another customer's.
+ */
+export const STATIC_SILENCE_MS = 14 * 86_400_000;
+
 const MIN_KEEPALIVE_SECONDS = 5;
 
 /** The first keepalive comes after one interval, and has to come before NEVER_HEARD_LIMIT_MS. */
@@ -47,7 +53,9 @@ export interface SilenceLimits {
 export function silenceOf(tunnel: {
   readonly anonymous: boolean;
   readonly keepaliveSeconds: number;
+  readonly isStatic?: boolean;
 }): SilenceLimits {
+  if (tunnel.isStatic) return { heardMs: STATIC_SILENCE_MS, neverHeardMs: STATIC_SILENCE_MS };
   const heardMs = (3 * tunnel.keepaliveSeconds + 30) * 1000;
   return { heardMs, neverHeardMs: tunnel.anonymous ? NEVER_HEARD_LIMIT_MS : heardMs };
 }

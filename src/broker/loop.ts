@@ -8,8 +8,11 @@ export class Loop {
   #stopped = false;
   #failing = false;
 
-  /** `what` is for the log, which hears of the first failure in a row and of the recovery. */
-  constructor(what: string, everyMs: number, act: () => Promise<void>, log: Log) {
+  /**
+   * `everyMs`: the pause before each time. `what` is for the log, which hears of the first failure in a
+   * row and of the recovery.
+   */
+  constructor(what: string, everyMs: number | (() => number), act: () => Promise<void>, log: Log) {
     const once = async () => {
       try {
         await act();
@@ -23,9 +26,12 @@ export class Loop {
     };
     const wait = () => {
       if (this.#stopped) return;
-      this.#timer = setTimeout(() => {
-        this.#running = once();
-      }, everyMs);
+      this.#timer = setTimeout(
+        () => {
+          this.#running = once();
+        },
+        typeof everyMs === 'number' ? everyMs : everyMs(),
+      );
       this.#timer.unref();
     };
     wait();

@@ -27,6 +27,9 @@ export type Log = (message: string, error?: unknown) => void;
 /** Slots are counted by family. */
 export type Idle = Readonly<Record<TunnelFamily, IdleWatch>>;
 
+/** Hears of a slot whose counters are about to begin anew. */
+export type BeforeReset = (family: TunnelFamily, slot: number) => void;
+
 export type Reconciled = ReturnType<Dataplane['reconcile']>;
 
 const PAGE = 10_000;
@@ -37,6 +40,7 @@ export class Projection {
   readonly #idle: Idle;
   readonly #clock: () => number;
   readonly #log: Log;
+  readonly #beforeReset: BeforeReset;
   /** The last change that the maps know of. */
   #seenId = 0;
   #tail: Promise<unknown> = Promise.resolve();
@@ -44,12 +48,20 @@ export class Projection {
   /** Slots that the data plane would not take. */
   readonly #failed = { ipv6: new Set<number>(), ipv4: new Set<number>() } as const;
 
-  constructor(store: Store, dataplane: Dataplane, idle: Idle, clock: () => number, log: Log) {
+  constructor(
+    store: Store,
+    dataplane: Dataplane,
+    idle: Idle,
+    clock: () => number,
+    log: Log,
+    beforeReset: BeforeReset = () => {},
+  ) {
     this.#store = store;
     this.#dataplane = dataplane;
     this.#idle = idle;
     this.#clock = clock;
     this.#log = log;
+    this.#beforeReset = beforeReset;
   }
 
   /** Compares everything. Rejects with StoreError, or RangeError when the maps are too small. */
@@ -190,6 +202,7 @@ export class Projection {
     this.#failed.ipv6.delete(slot);
     this.#attempt(`slot ${slot}`, () => {
       const resetCounters = tunnel !== undefined && this.#isAnothers(slot, tunnel);
+      if (resetCounters) this.#beforeReset('ipv6', slot);
       this.#dataplane.remove(slot, standing, { resetCounters });
     });
   }
@@ -203,6 +216,7 @@ export class Projection {
         client?.address === attachment.client.address &&
         client.port === attachment.client.port;
       const resetCounters = this.#isAnothers(slot, tunnel);
+      if (resetCounters) this.#beforeReset('ipv6', slot);
       this.#dataplane.put(slot, attachment, { resetCounters });
     });
     // A change of what it may do is no sign of life.
@@ -216,6 +230,7 @@ export class Projection {
     this.#failed.ipv4.delete(slot);
     this.#attempt(`IPv4 slot ${slot}`, () => {
       const resetCounters = tunnel !== undefined && this.#isAnothersIpv4(slot, tunnel);
+      if (resetCounters) this.#beforeReset('ipv4', slot);
       this.#dataplane.removeV4v6(slot, standing, { resetCounters });
     });
   }
@@ -225,6 +240,7 @@ export class Projection {
     const done = this.#attempt(`IPv4 slot ${slot}`, () => {
       stays = this.#dataplane.attachmentV4v6(slot)?.client === attachment.client;
       const resetCounters = this.#isAnothersIpv4(slot, tunnel);
+      if (resetCounters) this.#beforeReset('ipv4', slot);
       this.#dataplane.putV4v6(slot, attachment, { resetCounters });
     });
     if (!stays) this.#idle.ipv4.watch(slot, silenceOfIpv4(tunnel), this.#clock());

@@ -2,9 +2,12 @@
 // means. For people as lines, for machines as JSON.
 
 import { formatEndpoint, formatIpv4, formatIpv6, formatPrefix } from '../address.ts';
+import { diagnose } from '../broker/diagnosis.ts';
+import { sentenceOf } from '../broker/diagnosis-texts.ts';
 import { explainOutcome, FAULT_WORDS } from '../broker/explain.ts';
 import { ipv4ViewOf } from '../broker/ipv4-tunnels.ts';
 import { effectivePolicy } from '../broker/policy.ts';
+import { statusOf } from '../broker/tunnel-status.ts';
 import type { Dataplane, OutcomeName, Stray, TunnelFaults } from '../dataplane/dataplane.ts';
 import type { Ipv4Tunnel } from '../store/ipv4-tunnels.ts';
 import type { Tunnel } from '../store/tunnels.ts';
@@ -41,7 +44,7 @@ function addressesOf(tunnel: Tunnel | Ipv4Tunnel) {
 
 /** `dataplane` is absent when nothing is loaded; then there are no counts. */
 export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, defaultMtu: number) {
-  const { attachment, state, userDisabled, slot, family, policy, group } = tunnel;
+  const { slot, family, policy, group } = tunnel;
   const ipv4 = family === 'ipv4';
   const counters = ipv4 ? dataplane?.countersV4v6(slot) : dataplane?.counters(slot);
   const faults = ipv4 ? dataplane?.faultsV4v6(slot) : dataplane?.faults(slot);
@@ -49,7 +52,7 @@ export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, de
   return {
     tunnel: tunnel.id,
     user: tunnel.user?.name,
-    state: state === 'disabled' || userDisabled ? 'disabled' : attachment ? 'attached' : 'detached',
+    state: standingOf(tunnel),
     ...addressesOf(tunnel),
     keepaliveSeconds: tunnel.keepaliveSeconds,
     created: isoTime(tunnel.createdAtMs),
@@ -71,6 +74,12 @@ export function describe(tunnel: AnyTunnel, dataplane: Dataplane | undefined, de
     drops: faults && describeFaults(faults),
     stray: stray ? describeStray(stray) : undefined,
   };
+}
+
+function standingOf({ state, userDisabled, attachment }: AnyTunnel) {
+  if (state === 'disabled' || userDisabled) return 'disabled';
+  if (state !== 'enabled') return state;
+  return attachment ? 'attached' : 'detached';
 }
 
 function describeFaults({ packets, last }: TunnelFaults) {
@@ -126,6 +135,27 @@ export function showTunnel({ counters, drops, stray, policy, ...shown }: TunnelV
     );
     console.log(`  ${explained(stray)}`);
   }
+}
+
+/** What is wrong with the tunnel, if anything: findings with their English sentences. */
+export function diagnosisOf(
+  tunnel: AnyTunnel,
+  dataplane: Dataplane | undefined,
+  defaultMtu: number,
+  nowMs: number,
+) {
+  const status = statusOf(tunnel, dataplane, defaultMtu, nowMs, dataplane?.strays());
+  const format = { time: (atMs: number) => formatAgo(atMs, nowMs), count: String };
+  return diagnose(status, nowMs).map((finding) => ({
+    ...finding,
+    sentence: sentenceOf(finding, 'en', format),
+  }));
+}
+
+const MARKS = { fine: '✔', notice: '!', problem: '✘' } as const;
+
+export function showDiagnosis(findings: ReturnType<typeof diagnosisOf>): void {
+  for (const { severity, sentence } of findings) console.log(`${MARKS[severity]} ${sentence}`);
 }
 
 function ago(time: string | undefined, nowMs: number): string {

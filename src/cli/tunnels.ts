@@ -17,7 +17,7 @@ import {
   policyChangeOf,
 } from './policy-options.ts';
 import { addConfigOptions, type ConfigFlags, showConfig } from './tunnel-config.ts';
-import { describe, showTunnel } from './tunnel-view.ts';
+import { describe, diagnosisOf, showDiagnosis, showTunnel } from './tunnel-view.ts';
 
 interface Flags {
   config?: string;
@@ -66,9 +66,14 @@ export function addTunnelCommands(program: Command): void {
       const found = await withStore(config, (store) => findTunnel(store, which));
       const dataplane = Dataplane.read(config.dataplane.pinDirectory);
       const shown = describe(found, dataplane, config.tunnel.mtu);
+      const diagnosis = diagnosisOf(found, dataplane, config.tunnel.mtu, Date.now());
       dataplane?.close();
-      if (flags.json) printJson(shown);
-      else showTunnel(shown);
+      if (flags.json) {
+        printJson({ ...shown, diagnosis });
+        return;
+      }
+      showTunnel(shown);
+      showDiagnosis(diagnosis);
     });
 
   addConfigOptions(command('config <tunnel>'))

@@ -5,12 +5,13 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Command } from 'commander';
 import { pino } from 'pino';
-import { formatIp } from '../address.ts';
+import { formatIp, parseIpv4 } from '../address.ts';
 import { Desk } from '../broker/desk.ts';
 import { Visitors } from '../broker/visitors.ts';
 import type { Config } from '../config.ts';
 import { defaultUplink, ipv4AddressesOf } from '../host.ts';
-import { openPeople, openStore, realmOf, Unusable } from '../parts.ts';
+import { LiveClient } from '../live/client.ts';
+import { openPeople, openStore, openTunnelDesk, realmOf, Unusable } from '../parts.ts';
 import { composeLetters } from '../web/letters.ts';
 import { startWeb } from '../web/server.ts';
 import { smtpTransport } from '../web/smtp.ts';
@@ -81,6 +82,8 @@ async function build(
   const note = (message: string, error?: unknown) => log.warn({ err: error }, message);
   const tidying = people.tidyUp(note);
   parts.defer(() => tidying.stop());
+  const live = new LiveClient({ socket: config.live.socket });
+  parts.defer(() => live.close());
   const smtp = smtpOf(config, url);
   if (smtp) {
     const postman = people.sendMail(smtpTransport(smtp), note);
@@ -97,7 +100,16 @@ async function build(
   });
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(listen) ?? [];
   const web = await startWeb(
-    { people, desk, visitors: new Visitors(store), service, isUp: brokerAnswers(config), log },
+    {
+      people,
+      desk,
+      tunnels: await openTunnelDesk(config, store, parseIpv4(addressOf(config) ?? '')),
+      live,
+      visitors: new Visitors(store),
+      service,
+      isUp: brokerAnswers(config),
+      log,
+    },
     {
       host,
       port: Number(port),

@@ -114,6 +114,15 @@ export const pathOrNone: Kind<string> = {
   read: (value) => (value === '' ? '' : path.read(value)),
 };
 
+/** 107 octets fit into the address of a socket. */
+export const socketPathOrNone: Kind<string> = {
+  expects: 'an absolute path of at most 107 octets, or "" for none',
+  read: (value) =>
+    typeof value === 'string' && Buffer.byteLength(value) <= 107
+      ? pathOrNone.read(value)
+      : undefined,
+};
+
 /** Addresses and prefixes of machines. */
 export const networks: Kind<readonly string[]> = {
   expects: 'a list of at most 50 addresses or prefixes such as ["127.0.0.1", "2001:db8::/32"]',

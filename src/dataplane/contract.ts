@@ -101,6 +101,9 @@ export interface Stray {
   readonly packets: number;
 }
 
+/** A stray with the endpoint that it came from. */
+export type StrayAt = Stray & Pick<Attachment, 'encapsulation' | 'client'>;
+
 /** All that the maps should say. Slots that are not mentioned are vacant. */
 export interface DesiredState {
   pools: readonly AnyPoolMapping[];

@@ -23,10 +23,12 @@ import {
   SIGNALLING_LIMITS,
   type Standing,
   type Stray,
+  type StrayAt,
   type TunnelCounters,
   type TunnelFaults,
 } from './contract.ts';
 import { DesiredMaps } from './desired.ts';
+import { ensureTunnelDevice, requireUplink } from './devices.ts';
 import {
   CONFIG_SIZE,
   type ConfigLayout,
@@ -55,14 +57,12 @@ import {
   mapInfo,
   mapMemory,
   openPinned,
-  openTun,
   possibleCpuCount,
   readMapElement,
   updateLink,
   updateMapElement,
 } from './native.ts';
 import {
-  bringUp,
   deleteInterface,
   enableForwarding,
   findInterface,
@@ -93,13 +93,15 @@ import {
   strayOf,
   strayPlace,
 } from './records.ts';
+import { readStrays } from './strays.ts';
+import type { Standings } from './traffic-reader.ts';
 import { TunnelRecords } from './tunnel-records.ts';
 import { syncTunnelRoutes, type TunnelRoutesOptions } from './tunnel-routes.ts';
 import { V4v6Records } from './v4v6-records.ts';
 
 export type * from './contract.ts';
 export { FILTERED_PORTS, SIGNALLING_LIMITS } from './contract.ts';
-export type { OutcomeName } from './layout.gen.ts';
+export type { FaultName, OutcomeName } from './layout.gen.ts';
 
 /** IPv4 and UDP: what a tunnel adds to an IPv6 packet at most. */
 const OVERHEAD = 28;
@@ -117,6 +119,8 @@ const LINK_PINS = {
 } as const;
 const OBJECT_PATH = join(import.meta.dirname, '../../build/tunnel.bpf.o');
 
+/** Of the packets inside. */
+export type Family = 'ipv6' | 'ipv4';
 export type ProgramName = 'tunnel_ingress' | 'tunnel_egress' | 'tunnel_strip' | 'tunnel_forward';
 
 interface SharedMemory {
@@ -353,12 +357,31 @@ export class Dataplane {
     return this.#shared().tunnels.faults(slot);
   }
 
+  /**
+   * What was counted in `count` slots from `first` up goes into `into`, TRAFFIC_FIELDS numbers each; the
+   * answer says how those slots stand.
+   */
+  readTraffic(family: Family, first: number, count: number, into: Float64Array): Standings {
+    const { tunnels, v4v6 } = this.#shared();
+    return (family === 'ipv6' ? tunnels : v4v6).readTraffic(first, count, into);
+  }
+
+  /** Another one whenever the counters are others: those of new maps. */
+  get epoch(): string {
+    return this.#config.hashMultiplier.toString(16);
+  }
+
   /** The last packet from there that led to no tunnel of that endpoint, unless forgotten since. */
   stray(at: Pick<Attachment, 'encapsulation' | 'client'>): Stray | undefined {
     const endpoint = endpointValue(at.encapsulation, at.client);
     const place = strayPlace(endpoint, this.#config.hashMultiplier);
     const stray = readStray(readElement(this.#maps.strays, place, STRAY_SIZE), 0);
     return strayOf(stray, endpoint, Date.now(), monotonicNowMs());
+  }
+
+  /** Of all endpoints; takes some milliseconds. */
+  strays(): StrayAt[] {
+    return readStrays(this.#maps.strays, Date.now(), monotonicNowMs());
   }
 
   /** Attaches or moves a tunnel for IPv4 over IPv6; v4v6 slots are counted apart. Counters stay. */
@@ -557,12 +580,6 @@ function readElement(fd: number, key: number, octets: number): DataView<ArrayBuf
   return new DataView(value.buffer);
 }
 
-function requireUplink(name: string): InterfaceState {
-  const uplink = findInterface(name);
-  if (!uplink) throw new Error(`There is no interface ${name} to use as uplink`);
-  return uplink;
-}
-
 function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
   const tunnels = new TunnelRecords(maps);
   const owners = mapMemory(maps.owners, capacity.owners * OWNER_SIZE);
@@ -577,18 +594,4 @@ function shareMemory(maps: MapDescriptors, capacity: Capacity): SharedMemory {
       owners.unmap();
     },
   };
-}
-
-function ensureTunnelDevice(name: string, mtu: number, actions: string[]): InterfaceState {
-  const existing = findInterface(name);
-  if (existing && existing.kind !== 'tun')
-    throw new Error(`Interface ${name} exists and is not a TUN device`);
-  if (!existing) {
-    closeSync(openTun(name, true));
-    actions.push(`created device ${name}`);
-  }
-  bringUp(name, mtu);
-  const device = findInterface(name);
-  if (!device) throw new Error(`Device ${name} went away`);
-  return device;
 }

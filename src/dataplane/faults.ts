@@ -7,6 +7,7 @@ import {
   type FaultName,
   OUTCOME_NAMES,
   readTunnelFaults,
+  TUNNEL_FAULTS_OFFSET,
   TUNNEL_FAULTS_SIZE,
 } from './layout.gen.ts';
 import { mapInfo, mapMemory } from './native.ts';
@@ -15,12 +16,14 @@ import { tickToUnixMs } from './records.ts';
 export class Faults {
   readonly #view: DataView<ArrayBuffer>;
   readonly #words: BigUint64Array<ArrayBuffer>;
+  readonly #halves: Uint32Array<ArrayBuffer>;
   readonly unmap: () => void;
 
   constructor(mapFd: number) {
     const { buffer, unmap } = mapMemory(mapFd, mapInfo(mapFd).maxEntries * TUNNEL_FAULTS_SIZE);
     this.#view = new DataView(buffer);
     this.#words = new BigUint64Array(buffer);
+    this.#halves = new Uint32Array(buffer);
     this.unmap = unmap;
   }
 
@@ -39,6 +42,14 @@ export class Faults {
           last: { outcome, atMs: tickToUnixMs(lastTick, nowMs, monotonicMs) },
         }),
     };
+  }
+
+  /** Packets for any reason; `slot` has been checked. */
+  total(slot: number): number {
+    const first = (slot * TUNNEL_FAULTS_SIZE + TUNNEL_FAULTS_OFFSET.packets) / 4;
+    let sum = 0;
+    for (let fault = 0; fault < FAULT_NAMES.length; fault++) sum += this.#halves[first + fault]!;
+    return sum;
   }
 
   reset(slot: number): void {

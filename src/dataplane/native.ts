@@ -106,7 +106,17 @@ export function readMapElement(fd: number, key: number, value: Uint8Array): void
   checked(libraries().bpf.lookupElement(fd, Uint32Array.of(key), value), 'Reading a map');
 }
 
-/** The same for a hash; false: there is no such key. */
+/** All values of an array, one after the other. */
+export function readArrayMap(fd: number, entries: number, octets: number): DataView<ArrayBuffer> {
+  const [values, keys] = [new Uint8Array(entries * octets), new Uint32Array(entries)];
+  const [batch, count] = [new Uint32Array(1), Uint32Array.of(entries)];
+  const result = libraries().bpf.lookupBatch(fd, null, batch, keys, values, count, null);
+  // It also says so when the last one was read.
+  if (result !== -constants.errno.ENOENT) checked(result, 'Reading a map');
+  return new DataView(values.buffer, 0, (count[0] ?? 0) * octets);
+}
+
+/** As {@link readMapElement}, of a hash; false: there is no such key. */
 export function findMapElement(fd: number, key: number, value: Uint8Array): boolean {
   const result = libraries().bpf.lookupElement(fd, Uint32Array.of(key), value);
   return result !== -constants.errno.ENOENT && checked(result, 'Reading a map') === 0;
@@ -372,6 +382,9 @@ function bind() {
     objInfo: f('int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)'),
     updateElement: f('int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)'),
     lookupElement: f('int bpf_map_lookup_elem(int fd, void *key, void *value)'),
+    lookupBatch: f(
+      'int bpf_map_lookup_batch(int fd, void *from, void *next, void *keys, void *values, void *count, void *options)',
+    ),
     deleteElement: f('int bpf_map_delete_elem(int fd, void *key)'),
     linkCreate: f('int bpf_link_create(int program, int target, int type, void *options)'),
     linkUpdate: f('int bpf_link_update(int link, int program, const void *options)'),

@@ -23,6 +23,7 @@ import {
   STANDING_FLAGS,
   standingOf,
 } from './records.ts';
+import { readTraffic, type Standings } from './traffic-reader.ts';
 
 const WORDS = TUNNEL_SIZE / 8;
 const HALF_WORDS = TUNNEL_SIZE / 2;
@@ -107,6 +108,21 @@ export class TunnelRecords {
   faults(slot: number): TunnelFaults {
     this.check(slot);
     return this.#faults.get(slot, Date.now(), monotonicNowMs());
+  }
+
+  /** See {@link readTraffic}. */
+  readTraffic(first: number, count: number, into: Float64Array): Standings {
+    this.check(first);
+    if (count > 0) this.check(first + count - 1);
+    const firstWord = TUNNEL_OFFSET.inPackets / 8;
+    readTraffic(this.#words, firstWord, WORDS, this.#faults, first, count, into);
+    const standings = { attached: 0, down: 0, disabled: 0 };
+    for (let slot = first; slot < first + count; slot++) {
+      const flags = this.#halfWords[slot * HALF_WORDS + TUNNEL_OFFSET.flags / 2]!;
+      const standing = this.#words[slot * WORDS] !== 0n ? 'attached' : standingOf(flags);
+      if (standing !== 'vacant') standings[standing]++;
+    }
+    return standings;
   }
 
   /** Nobody who must not be here is afterwards; the other half is {@link letIn}. */

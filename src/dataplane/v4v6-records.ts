@@ -30,6 +30,7 @@ import {
   STANDING_FLAGS,
   standingOf,
 } from './records.ts';
+import { readTraffic, type Standings } from './traffic-reader.ts';
 
 /** Slots out of range, and attachments that cannot be, throw RangeError. */
 export class V4v6Records {
@@ -124,6 +125,20 @@ export class V4v6Records {
   faults(slot: number): TunnelFaults {
     this.#at(slot);
     return this.#faults.get(slot, Date.now(), monotonicNowMs());
+  }
+
+  /** See {@link readTraffic}. */
+  readTraffic(first: number, count: number, into: Float64Array): Standings {
+    this.#at(first);
+    if (count > 0) this.#at(first + count - 1);
+    const firstWord = TUNNEL_V4V6_OFFSET.inPackets / 8;
+    readTraffic(this.#words, firstWord, TUNNEL_V4V6_SIZE / 8, this.#faults, first, count, into);
+    const standings = { attached: 0, down: 0, disabled: 0 };
+    for (let slot = first; slot < first + count; slot++) {
+      const standing = this.standing(slot);
+      if (standing !== 'vacant') standings[standing]++;
+    }
+    return standings;
   }
 
   /** Makes the records say what is wanted, by slot; all of it has been checked. */

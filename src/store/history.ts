@@ -55,7 +55,9 @@ export interface AttachmentTenure extends Tenure {
 /** Of whom; a user who was removed still has a number. */
 export type Whose = { readonly tunnelId: number } | { readonly userId: number };
 
-const ROWS_AT_ONCE = 500;
+const ERASED_AT_ONCE = 500;
+/** Each is in four indexes, at four places of the file: three milliseconds in all. */
+const PRUNED_AT_ONCE = 50;
 
 /** Every method may reject with StoreError. Pages are in no other order than that of their cursors. */
 export class HistoryStore {
@@ -155,11 +157,11 @@ export class HistoryStore {
 
   /** For a user who was removed and is to be forgotten: the past names nobody any more. */
   async eraseUser(userId: number): Promise<void> {
-    while (await this.#room.writing((tx) => eraseSome(tx, userId, ROWS_AT_ONCE)));
+    while (await this.#room.writing((tx) => eraseSome(tx, userId, ERASED_AT_ONCE)));
   }
 
   /** Forgets some of what ended before; answers how many rows went, 0: there are no more. */
-  async prune(beforeMs: number, limit = ROWS_AT_ONCE): Promise<number> {
+  async prune(beforeMs: number, limit = PRUNED_AT_ONCE): Promise<number> {
     return this.#room.writing((tx) => pruneSome(tx, beforeMs, limit));
   }
 }

@@ -19,6 +19,7 @@ import {
   type AttachRefusal,
   endAttachment,
   endOf,
+  isClosed,
   type OpenRefusal,
   setLeaseEnd,
   userRefusal,
@@ -72,9 +73,10 @@ export async function standingIpv4Tunnel(
   const refusal = await userRefusal(db, { userId, proxy: false });
   if (refusal) return { ok: false, refusal };
   const tunnel = await readIpv4Tunnel(db, { userId });
-  if (tunnel?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (tunnel && isClosed(tunnel)) return { ok: false, refusal: 'tunnel-disabled' };
   const stands =
     tunnel &&
+    tunnel.state === 'enabled' &&
     tunnel.keepaliveSeconds === keepaliveSeconds &&
     tunnel.lifetimeSeconds === lifetimeSeconds &&
     tunnel.leaseMs === leaseMs;
@@ -97,7 +99,8 @@ export async function openIpv4Tunnel(
   };
   const tunnel = await readIpv4Tunnel(tx, { userId });
   if (tunnel) {
-    await tx.updateTable('tunnels').set(terms).where('id', '=', tunnel.id).execute();
+    const back = { ...terms, state: 'enabled' } as const;
+    await tx.updateTable('tunnels').set(back).where('id', '=', tunnel.id).execute();
     if (!tunnel.attachment) await setLeaseEnd(tx, tunnel.id, endOf(request.leaseMs, nowMs));
   } else {
     const claim = await claimPosition(tx, request.linkPools);
@@ -130,7 +133,7 @@ export async function attachIpv4Tunnel(
   const { tx, nowMs, changed } = act;
   const tunnel = await readIpv4Tunnel(tx, { tunnelId });
   if (!tunnel || tunnel.user.id !== userId) return { ok: false, refusal: 'no-such-tunnel' };
-  if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (tunnel.state !== 'enabled') return { ok: false, refusal: 'tunnel-disabled' };
   if (await userRefusal(tx, { userId, proxy: false }))
     return { ok: false, refusal: 'user-disabled' };
   const occupant = await readIpv4Tunnel(tx, { client });

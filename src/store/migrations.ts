@@ -53,6 +53,7 @@ const MIGRATIONS: readonly Migration[] = [
   addPolicies,
   addPeople,
   (db, _, backend) => addHistory(db, backend),
+  addStaticClients,
   addDeskTables,
 ];
 
@@ -409,6 +410,11 @@ async function addPeople({ schema }: Writer, identity: IdentityColumn): Promise<
       .on(table)
       .columns([...columns])
       .execute();
+}
+
+async function addStaticClients(db: Writer): Promise<void> {
+  for (const column of ['static_client', 'own_name_servers'])
+    await db.schema.alterTable('tunnels').addColumn(column, 'text').execute();
 }
 
 function required(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder {

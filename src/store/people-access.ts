@@ -8,4 +8,9 @@ export interface StoreAccess {
   readonly reading: () => Reader;
   /** One transaction, on the disk when fulfilled. */
   readonly act: <T>(nowMs: number, act: (act: Act) => Promise<T>) => Promise<T>;
+  /** The same; what is refused leaves nothing behind. */
+  readonly actOrUndo: <T extends { readonly ok: boolean }>(
+    nowMs: number,
+    act: (act: Act) => Promise<T>,
+  ) => Promise<T>;
 }

@@ -8,6 +8,7 @@ import { type AuditEntry, AuditLog, appendAudit, forgetInAudit } from './audit-l
 import type { Act } from './changes.ts';
 import { Invitations } from './invitations.ts';
 import { MailQueue, queueMail } from './mail-queue.ts';
+import { OwnTunnels } from './own-tunnels.ts';
 import type { StoreAccess } from './people-access.ts';
 import type { EmailTokenPurpose, PersonState, Role } from './people-tables.ts';
 import {
@@ -52,6 +53,7 @@ export class PeopleStore {
   readonly sessions: WebSessions;
   readonly signUps: SignUps;
   readonly tokens: ApiTokens;
+  readonly tunnels: OwnTunnels;
   readonly #access: StoreAccess;
 
   constructor(access: StoreAccess) {
@@ -62,6 +64,7 @@ export class PeopleStore {
     this.sessions = new WebSessions(access);
     this.signUps = new SignUps(access);
     this.tokens = new ApiTokens(access);
+    this.tunnels = new OwnTunnels(access);
   }
 
   async find(key: PersonKey): Promise<Person | undefined> {

@@ -13,7 +13,11 @@ import type { PeopleTables } from './people-tables.ts';
 export type PoolPurpose = 'link' | 'delegation' | 'ipv4-link';
 /** Of the packets inside: what the tunnel is good for. */
 export type TunnelFamily = 'ipv6' | 'ipv4';
-export type TunnelState = 'enabled' | 'disabled';
+/**
+ * `paused` by its user, `disabled` by an administrator; `deleted` by its user, for whom its addresses are
+ * held until the lease ends.
+ */
+export type TunnelState = 'enabled' | 'paused' | 'disabled' | 'deleted';
 /** Of IPv6 in IPv4. */
 export type Encapsulation = 'v6v4' | 'v6udpv4';
 export type Ports = 'open' | 'closed';
@@ -69,7 +73,11 @@ export interface Tables extends PeopleTables, HistoryTables, DeskTables {
     requested_prefix_length: number | null;
     /** What the client asked the prefix's names to be delegated to, as JSON; null: to nobody. */
     name_servers: string | null;
+    /** The same, set by its user in the portal: goes before what clients ask for; null: nothing set. */
+    own_name_servers: string | null;
     state: TunnelState;
+    /** The IPv4 address that its user has set for protocol 41, without a login; null: logins say it. */
+    static_client: string | null;
     keepalive_seconds: number;
     lifetime_seconds: number;
     /** How long the addresses stay the tunnel's when its client is gone; null: for ever. */

@@ -59,6 +59,7 @@ import {
 } from './pools.ts';
 import { prepared } from './prepared.ts';
 import type { Reader, TunnelFamily, TunnelState } from './schema.ts';
+import { TrafficStore } from './traffic.ts';
 import {
   type AttachRequest,
   type AttachResult,
@@ -110,6 +111,8 @@ export class Store {
   readonly directory: Directory;
   readonly overview: Overview;
   readonly announcements: Announcements;
+  /** What went through tunnels. */
+  readonly traffic: TrafficStore;
   #closed = false;
 
   private constructor(backend: Backend, changesKept: number, keepsPast: boolean) {
@@ -119,6 +122,7 @@ export class Store {
     const access: StoreAccess = {
       reading: () => this.#db,
       act: (nowMs, act) => this.#act(nowMs, act),
+      actOrUndo: (nowMs, act) => this.#actOrUndo(nowMs, act),
     };
     this.people = new PeopleStore(access);
     this.directory = new Directory(access);
@@ -129,6 +133,7 @@ export class Store {
       writing: (write) => this.#open.transaction(write),
     };
     this.history = new HistoryStore(room);
+    this.traffic = new TrafficStore(room);
   }
 
   /**

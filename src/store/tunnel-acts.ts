@@ -2,7 +2,7 @@
 // and notes in the change feed what it changed. Which pools, who may take whose place and how long
 // a lease lasts come in as arguments: this file keeps the rows consistent and decides nothing else.
 
-import { formatIpv4, type Ipv4Endpoint } from '../address.ts';
+import { formatIpv4, type Ipv4Address, type Ipv4Endpoint } from '../address.ts';
 import type { Act } from './changes.ts';
 import { claimPosition, freeLeases, lease, type PoolChoice } from './leases.ts';
 import { noteDetached, noteFreed } from './past.ts';
@@ -128,7 +128,7 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
   if (!choice.ok) return choice;
   const refusal = await standingRefusal(tx, request, standing);
   if (refusal) return { ok: false, refusal };
-  if (standing?.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (standing && isClosed(standing)) return { ok: false, refusal: 'tunnel-disabled' };
 
   const needsDelegation = choice.delegationPools.length > 0 && !standing?.delegation;
   // Most logins come back to what they had: nothing is written then.
@@ -143,7 +143,9 @@ export async function openTunnel(act: Act, request: TunnelRequest): Promise<Open
     changed('owner', claim.pool.firstIndex + claim.position);
   }
   if (standing) {
-    await tx.updateTable('tunnels').set(termsOf(request)).where('id', '=', tunnelId).execute();
+    // One that was deleted comes back with what it had.
+    const terms = { ...termsOf(request), state: 'enabled' } as const;
+    await tx.updateTable('tunnels').set(terms).where('id', '=', tunnelId).execute();
     if (!standing.attachment) await setLeaseEnd(tx, tunnelId, endOf(request.leaseMs, act.nowMs));
   }
   return { ok: true, tunnel: (await readTunnel(tx, { tunnelId }))! };
@@ -182,12 +184,14 @@ async function standingRefusal(
 
 function isOnTheseTerms(tunnel: Tunnel, request: TunnelRequest): boolean {
   return (
+    tunnel.state === 'enabled' &&
     tunnel.keepaliveSeconds === request.keepaliveSeconds &&
     tunnel.lifetimeSeconds === request.lifetimeSeconds &&
     tunnel.leaseMs === request.leaseMs &&
     tunnel.requestedPrefixLength === request.requestedPrefixLength &&
-    tunnel.nameServers.length === request.nameServers.length &&
-    tunnel.nameServers.every((name, i) => name === request.nameServers[i])
+    (tunnel.ownNameServers ||
+      (tunnel.nameServers.length === request.nameServers.length &&
+        tunnel.nameServers.every((name, i) => name === request.nameServers[i])))
   );
 }
 
@@ -274,7 +278,7 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
   const tunnel = await readTunnel(tx, { tunnelId });
   if (!tunnel || tunnel.user?.id !== request.userId)
     return { ok: false, refusal: 'no-such-tunnel' };
-  if (tunnel.state === 'disabled') return { ok: false, refusal: 'tunnel-disabled' };
+  if (tunnel.state !== 'enabled') return { ok: false, refusal: 'tunnel-disabled' };
   const refusal = await standingRefusal(tx, request, tunnel);
   if (refusal)
     return { ok: false, refusal: refusal === 'no-such-user' ? 'user-disabled' : refusal };
@@ -292,6 +296,9 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     if (tunnel.attachment) await endAttachment(act, tunnel);
     const address = formatIpv4(client.address);
     await insertAttachment(tx, tunnelId, encapsulation, address, client.port, nowMs);
+    // Who logs in from elsewhere does not want to be where they once said.
+    if (tunnel.staticClient !== undefined && tunnel.staticClient !== client.address)
+      await setStaticClient(tx, tunnelId, undefined);
     changed('slot', tunnel.slot);
   }
   await setLastLogin(tx, tunnelId, nowMs);
@@ -307,6 +314,18 @@ export async function attachTunnel(act: Act, request: AttachRequest): Promise<At
     },
     displacedTunnelId: stays ? undefined : occupant?.id,
   };
+}
+
+export async function setStaticClient(
+  tx: Writer,
+  tunnelId: number,
+  client: Ipv4Address | undefined,
+): Promise<void> {
+  await tx
+    .updateTable('tunnels')
+    .set({ static_client: client === undefined ? null : formatIpv4(client) })
+    .where('id', '=', tunnelId)
+    .execute();
 }
 
 const insertAttachment = prepared(
@@ -378,6 +397,19 @@ export async function closeTunnel(act: Act, tunnel: AnyTunnel): Promise<void> {
   act.changed(slotKind(tunnel), tunnel.slot);
 }
 
+/** Its user, or an administrator, does not let its client in. */
+export function isClosed({ state }: Pick<AnyTunnel, 'state'>): boolean {
+  return state === 'paused' || state === 'disabled';
+}
+
+/** Its addresses stay its user's for so long, in case they want it back. */
+export async function deleteTunnel(act: Act, tunnel: AnyTunnel, holdMs: number): Promise<void> {
+  if (holdMs === 0) return closeTunnel(act, tunnel);
+  await setTunnelState(act, tunnel, 'deleted');
+  await setStaticClient(act.tx, tunnel.id, undefined);
+  await setLeaseEnd(act.tx, tunnel.id, act.nowMs + holdMs);
+}
+
 export function slotKind({ family }: Pick<AnyTunnel, 'family'>): ChangeKind {
   return family === 'ipv4' ? 'ipv4-slot' : 'slot';
 }
@@ -406,7 +438,7 @@ export async function setUserLeases(
   await tx
     .updateTable('leases')
     .set({ expires_at_ms: endOf(leaseMs, nowMs) ?? null })
-    .where('tunnel_id', 'in', others.where('state', '=', 'enabled'))
+    .where('tunnel_id', 'in', others.where('state', 'in', ['enabled', 'paused']))
     .where('tunnel_id', 'not in', tx.selectFrom('attachments').select('tunnel_id'))
     .where('purpose', '!=', 'delegation')
     .execute();

@@ -62,6 +62,10 @@ export interface Tunnel extends AnyTunnel {
   readonly requestedPrefixLength: number | undefined;
   /** Whom the client wants the names of its prefix delegated to; names or addresses. */
   readonly nameServers: readonly string[];
+  /** Whether its user has set them, which goes before what clients want. */
+  readonly ownNameServers: boolean;
+  /** Where its user has said that the client is, by protocol 41 and without a login. */
+  readonly staticClient: Ipv4Address | undefined;
   readonly attachment: TunnelAttachment | undefined;
 }
 
@@ -116,6 +120,8 @@ export interface SlotTunnel extends Policies {
   readonly anonymous: boolean;
   /** It, or its user. */
   readonly disabled: boolean;
+  /** Its user has said where the client is: it does not come back by itself when it was silent. */
+  readonly isStatic: boolean;
   readonly interfaceId: bigint;
   readonly keepaliveSeconds: number;
   readonly createdAtMs: number;
@@ -163,6 +169,7 @@ const SLOT_COLUMNS = [
   'attachments.client_address',
   'attachments.client_port',
   'attachments.attached_at_ms',
+  'tunnels.static_client',
   ...POLICY_COLUMNS,
 ] as const;
 
@@ -180,15 +187,16 @@ function fromDense(row: DenseSlotRow): SlotRow {
     client_address: row[8],
     client_port: row[9],
     attached_at_ms: row[10],
-    mtu: row[11],
-    in_bits_per_second: row[12],
-    out_bits_per_second: row[13],
-    ports: row[14],
-    group_name: row[15],
-    group_mtu: row[16],
-    group_in_bits_per_second: row[17],
-    group_out_bits_per_second: row[18],
-    group_ports: row[19],
+    static_client: row[11],
+    mtu: row[12],
+    in_bits_per_second: row[13],
+    out_bits_per_second: row[14],
+    ports: row[15],
+    group_name: row[16],
+    group_mtu: row[17],
+    group_in_bits_per_second: row[18],
+    group_out_bits_per_second: row[19],
+    group_ports: row[20],
   };
 }
 
@@ -207,6 +215,7 @@ function toSlotTunnel(row: SlotRow): SlotTunnel {
     slot: row.slot,
     anonymous: row.user_id === null,
     disabled: row.state === 'disabled' || row.disabled_at_ms !== null,
+    isStatic: row.static_client !== null,
     interfaceId: parseInterfaceId(row.interface_id),
     keepaliveSeconds: row.keepalive_seconds,
     createdAtMs: row.created_at_ms,
@@ -294,6 +303,8 @@ function joined(db: Reader) {
       'tunnels.interface_id',
       'tunnels.requested_prefix_length',
       'tunnels.name_servers',
+      'tunnels.own_name_servers',
+      'tunnels.static_client',
       'tunnels.state',
       'tunnels.keepalive_seconds',
       'tunnels.lifetime_seconds',
@@ -336,7 +347,9 @@ function toTunnel(row: Row): Tunnel {
             row.delegation_position,
           ),
     requestedPrefixLength: row.requested_prefix_length ?? undefined,
-    nameServers: row.name_servers === null ? [] : JSON.parse(row.name_servers),
+    nameServers: JSON.parse(row.own_name_servers ?? row.name_servers ?? '[]'),
+    ownNameServers: row.own_name_servers !== null,
+    staticClient: row.static_client === null ? undefined : parseIpv4(row.static_client),
     state: row.state,
     userDisabled: row.disabled_at_ms !== null,
     keepaliveSeconds: row.keepalive_seconds,

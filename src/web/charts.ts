@@ -83,7 +83,7 @@ function drawing(asked: Chart): Html {
   const levels = [0, highest / 2, highest];
   const times = [fromMs, (fromMs + untilMs) / 2, untilMs];
   return html`
-    <svg class="graph" viewBox="0 0 ${WIDTH} ${HEIGHT}" direction="ltr" aria-hidden="true"
+    <svg class="time-graph" viewBox="0 0 ${WIDTH} ${HEIGHT}" direction="ltr" aria-hidden="true"
       focusable="false">
       ${levels.map(
         (level) => html`

@@ -100,6 +100,44 @@ export class Fields {
     `;
   }
 
+  /** One of several, each with a sentence. */
+  radios(
+    name: string,
+    legend: string,
+    options: readonly { readonly value: string; readonly text: HtmlValue }[],
+    chosen: string | undefined,
+  ): Html {
+    return html`
+      <fieldset id="${name}">
+        <legend>${legend}</legend>
+        ${this.error(name)}
+        ${options.map(
+          ({ value, text }) => html`
+            <div class="field check">
+              <label for="${name}-${value}">
+                <input id="${name}-${value}" name="${name}" type="radio" value="${value}"
+                  ${value === chosen && html`checked`}>
+                <span>${text}</span>
+              </label>
+            </div>
+          `,
+        )}
+      </fieldset>
+    `;
+  }
+
+  /** Left to right in every language: lines of names and addresses. */
+  lines(name: string, label: string, value: string, rows: number): Html {
+    return html`
+      <div class="field${this.#mistakes[name] !== undefined && ' wrong'}">
+        <label for="${name}">${label}</label>
+        ${this.error(name)}
+        <textarea id="${name}" name="${name}" rows="${rows}" maxlength="2000" dir="ltr"
+          autocapitalize="none" spellcheck="false"${this.#described(name, undefined)}>${value}</textarea>
+      </div>
+    `;
+  }
+
   select(
     name: string,
     label: string,

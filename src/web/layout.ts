@@ -8,6 +8,8 @@ export interface Frame {
   readonly main: HtmlValue;
   /** `form`: a narrow column; `wide`: as wide as there is room for; `desk`: staff's, with a menu. */
   readonly kind: 'form' | 'text' | 'wide' | 'desk';
+  /** Modules that make the page nicer; it works without. */
+  readonly scripts: readonly string[];
   readonly language: Language;
   readonly service: { readonly name: string; readonly contact: string };
   /** Who is signed in: their address or name. */
@@ -37,7 +39,7 @@ export function mark(): Html {
 }
 
 export function layout(frame: Frame): string {
-  const { title, main, kind, language, service, who, notice, csrf, path, asset } = frame;
+  const { title, main, kind, scripts, language, service, who, notice, csrf, path, asset } = frame;
   const { layout: words } = language.words;
   const heading = title === service.name ? title : `${title} · ${service.name}`;
   return html`<!doctype html>
@@ -50,6 +52,10 @@ export function layout(frame: Frame): string {
 <link rel="icon" href="${asset('mark.svg')}" type="image/svg+xml">
 <link rel="stylesheet" href="${asset('style.css')}">
 ${kind === 'desk' && html`<link rel="stylesheet" href="${asset('desk.css')}">`}
+${scripts.map(
+  (name) => html`<script type="module" src="${asset(name)}"></script>
+`,
+)}
 </head>
 <body>
 <a class="skip" href="#content">${words.skip}</a>
@@ -64,6 +70,7 @@ ${kind === 'desk' && html`<link rel="stylesheet" href="${asset('desk.css')}">`}
         `
         : html`
           ${frame.isStaff && html`<a href="/admin">${language.words.admin.title}</a>`}
+          <a href="/tunnels">${language.words.tunnels.title}</a>
           <a href="/account"><bdi>${who}</bdi></a>
           <form method="post" action="/sign-out">${csrf}
             <button class="plain">${words.signOut}</button>

@@ -4,13 +4,18 @@
 import type { Logger } from 'pino';
 import type { Desk } from '../broker/desk.ts';
 import type { People } from '../broker/people.ts';
+import type { TunnelDesk } from '../broker/tunnel-desk.ts';
 import type { Visitors } from '../broker/visitors.ts';
 import type { LanguageTag } from './i18n/languages.ts';
+import type { LiveSource } from './live-source.ts';
 
 export interface Portal {
   readonly people: People;
   /** For staff. */
   readonly desk: Desk;
+  readonly tunnels: TunnelDesk;
+  /** What the kernel counts at present, by way of the daemon. */
+  readonly live: LiveSource;
   readonly visitors: Visitors;
   readonly service: {
     readonly name: string;

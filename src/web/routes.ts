@@ -8,6 +8,9 @@ import { failurePage } from './failures.ts';
 import { csrfFits } from './session.ts';
 import { type House, Visit } from './visit.ts';
 
+/** Where people are who have signed in. */
+export const HOME = '/tunnels';
+
 type Answer = FastifyReply | Promise<FastifyReply>;
 
 export interface RouteSet<Rest extends readonly unknown[]> {
@@ -40,6 +43,11 @@ export class Routes {
       if (permits(role, permission)) return handler(visit, visit.signedIn);
       return failurePage(visit, isStaff(role) ? 'forbidden' : 'notFound');
     }, permission);
+  }
+
+  /** Runs when the server is to end, before it waits for what is open. */
+  onClose(end: () => void): void {
+    this.#app.addHook('preClose', async () => end());
   }
 
   #set<Rest extends readonly unknown[]>(
@@ -79,6 +87,6 @@ export class Routes {
 }
 
 function sendToSignIn(visit: Visit): FastifyReply {
-  const next = visit.request.method === 'GET' ? visit.request.url : '/account';
+  const next = visit.request.method === 'GET' ? visit.request.url : HOME;
   return visit.redirect(`/sign-in?next=${encodeURIComponent(next)}`);
 }

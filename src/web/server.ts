@@ -6,8 +6,9 @@ import type { Server as TlsServer } from 'node:tls';
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import { type FastifyError, type FastifyInstance, fastify, LogController } from 'fastify';
-import { addApi } from './api/api.ts';
+import { addApi, REQUESTS_A_MINUTE } from './api/api.ts';
 import { isApiPath, problem, problemOf } from './api/problems.ts';
+import { addDyndns } from './dyndns.ts';
 import { type Failure, failurePage, statusOf } from './failures.ts';
 import { accountPages } from './pages/account.ts';
 import { ADMIN_PAGES } from './pages/admin.ts';
@@ -17,6 +18,9 @@ import { securityPages } from './pages/security.ts';
 import { signInPages } from './pages/sign-in.ts';
 import { signUpPages } from './pages/sign-up.ts';
 import { tokenPages } from './pages/tokens.ts';
+import { tunnelPages } from './pages/tunnel.ts';
+import { tunnelSetupPages } from './pages/tunnel-setup.ts';
+import { tunnelsPages } from './pages/tunnels.ts';
 import type { Portal } from './portal.ts';
 import { Routes } from './routes.ts';
 import { Cookies } from './session.ts';
@@ -32,6 +36,8 @@ export interface WebOptions {
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   /** Addresses and prefixes of proxies that are believed. */
   readonly trustProxy: readonly string[];
+  /** Of one person to the API; 300 by default. */
+  readonly requestsAMinute?: number;
   /** How often the certificate's file is looked at. */
   readonly lookEveryMs?: number;
 }
@@ -58,6 +64,9 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   securityPages,
   tokenPages,
   ...ADMIN_PAGES,
+  tunnelsPages,
+  tunnelPages,
+  tunnelSetupPages,
 ];
 
 /** Rejects with the system's error when the address cannot be listened on. */
@@ -83,9 +92,13 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   addErrors(app, house);
   house.files.serve(app);
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
+  addDyndns(app, portal);
   const routes = new Routes(app, house);
   for (const add of PAGES) add(routes);
-  await app.register(async (api) => addApi(api, portal), { prefix: '/api/v1' });
+  await app.register(
+    async (api) => addApi(api, house, options.requestsAMinute ?? REQUESTS_A_MINUTE),
+    { prefix: '/api/v1' },
+  );
 
   await app.listen({ host, port });
   const stopWatching = tls && watchTls(app, tls, portal, options.lookEveryMs ?? LOOK_EVERY_MS);

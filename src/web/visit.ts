@@ -22,6 +22,7 @@ export interface Page {
   readonly main: HtmlValue;
   readonly kind?: Frame['kind'];
   readonly status?: number;
+  readonly scripts?: readonly string[];
 }
 
 /** What all visits share. */
@@ -59,11 +60,7 @@ export class Visit {
       languageOf(house.cookies.read(request, 'language')) ??
       acceptedLanguage(request.headers['accept-language']) ??
       LANGUAGES[house.portal.service.language];
-    this.visitor = {
-      address: addressOf(request),
-      userAgent: request.headers['user-agent'] ?? '',
-      language: this.language.tag,
-    };
+    this.visitor = { ...visitorOf(request), language: this.language.tag };
   }
 
   get words(): Words {
@@ -84,7 +81,7 @@ export class Visit {
     return typeof value === 'string' ? value : Array.isArray(value) ? String(value[0]) : '';
   }
 
-  /** A part of the path, such as `id` in `/tunnels/:id`. */
+  /** What stands in the path at `:name`; empty when there is nothing. */
   param(name: string): string {
     return (this.request.params as Readonly<Record<string, string>>)[name] ?? '';
   }
@@ -123,7 +120,7 @@ export class Visit {
     return html`<form method="post" action="${action}" class="${className}">${this.csrf()}${content}</form>`;
   }
 
-  page({ title, main, kind = 'text', status = 200 }: Page): FastifyReply {
+  page({ title, main, kind = 'text', status = 200, scripts = [] }: Page): FastifyReply {
     const { cookies, files, portal } = this.#house;
     const flash = cookies.read(this.request, 'flash');
     if (flash !== undefined) cookies.clear(this.reply, 'flash');
@@ -132,6 +129,7 @@ export class Visit {
       title,
       main,
       kind,
+      scripts,
       language: this.language,
       service: portal.service,
       who: person && (person.user?.name ?? person.email),
@@ -179,8 +177,14 @@ export class Visit {
   }
 }
 
+/** For who has no page, and so no language. */
+export function visitorOf(request: FastifyRequest): Visitor {
+  const { 'user-agent': userAgent = '' } = request.headers;
+  return { address: addressOf(request), userAgent, language: undefined };
+}
+
 /** IPv4 arrives as IPv4 also at a socket for both. */
-export function addressOf(request: FastifyRequest): IpAddress {
+function addressOf(request: FastifyRequest): IpAddress {
   return parseIp(request.ip.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')) ?? 0;
 }
 

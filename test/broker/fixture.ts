@@ -9,6 +9,7 @@ import { type Ipv6Prefix, parseIpv4, parseIpv4Prefix, parseIpv6Prefix } from '..
 import { Accounts } from '../../src/broker/accounts.ts';
 import {
   Broker,
+  type BrokerOptions,
   type BrokerPolicy,
   type LockoutEvent,
   type OpenRequest,
@@ -44,6 +45,7 @@ export interface FixtureOptions {
   readonly delegations?: readonly (readonly [string, number])[];
   readonly background?: boolean;
   readonly policy?: Partial<BrokerPolicy>;
+  readonly beforeReset?: BrokerOptions['beforeReset'];
 }
 
 export class Fixture {
@@ -125,6 +127,7 @@ export class Fixture {
       onLockout: (event) => this.lockouts.push(event),
       clock: () => this.nowMs,
       background: this.#options.background ?? false,
+      ...(this.#options.beforeReset && { beforeReset: this.#options.beforeReset }),
     });
   }
 

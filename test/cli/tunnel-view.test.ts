@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, mock, test } from 'node:test';
-import { describe, showTunnel } from '../../src/cli/tunnel-view.ts';
+import { describe, diagnosisOf, showDiagnosis, showTunnel } from '../../src/cli/tunnel-view.ts';
 import {
   FAULT_NAMES,
   OUTCOME_NAMES,
@@ -118,6 +118,36 @@ test('a client’s packets that lead nowhere show at its endpoint', async () => 
   const text = await printed();
   assert.match(text, /^9 packets from the client’s address and port led to no tunnel/m);
   assert.match(text, /^ {2}The client sends with a source address that is not from here/m);
+});
+
+test('what it means is said in order, with what comes from elsewhere', async () => {
+  const tunnel = (await fixture.store.tunnel({ slot }))!;
+  const elsewhere = { address: HOME.address, port: 4444 };
+  const endpoint = endpointValue('v6udpv4', elsewhere);
+  const { hashMultiplier } = fixture.dataplane.settings();
+  write('strays', strayPlace(endpoint, hashMultiplier), STRAY_SIZE, (view) => {
+    writeStray(view, 0, {
+      endpoint,
+      sourceHigh: tunnel.link.address >> 64n,
+      sourceLow: 2n,
+      lastTick: tick(),
+      packets: 2,
+      outcome: outcomeNumber('in_wrong_endpoint'),
+    });
+  });
+  const findings = diagnosisOf(tunnel, fixture.dataplane, 1280, Date.now());
+  assert.deepEqual(
+    findings.map(({ severity, key }) => `${severity} ${key}`),
+    ['problem heard-elsewhere', 'notice others-with-our-addresses', 'notice port-closed'],
+  );
+  const log = mock.method(console, 'log', () => {});
+  showDiagnosis(findings);
+  const [first] = log.mock.calls.map(({ arguments: [line] }) => String(line));
+  log.mock.restore();
+  assert.match(
+    first ?? '',
+    /^✘ We hear the client, but from 192\.0\.2\.1:4444 \(last .*\) and not from/,
+  );
 });
 
 test('nothing is said of what nobody counted', async () => {

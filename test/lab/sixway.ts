@@ -12,6 +12,8 @@ export interface RunningBroker {
   readonly host: Host;
   readonly pinDirectory: string;
   readonly database: string;
+  /** Of the daemon's local socket. */
+  readonly liveSocket: string;
   /** The daemon as it is; replaced by {@link restart}. */
   service: Service;
   /** Runs `sixway ARGS` on the broker's machine; throws when it fails. */
@@ -26,7 +28,7 @@ export interface RunningBroker {
 /** `settings`: lines of TOML by section, on top of what the lab needs. */
 export async function startBroker(
   net: Internet,
-  settings: Partial<Record<'server' | 'tsp' | 'tunnel' | 'dataplane', string>> = {},
+  settings: Partial<Record<'server' | 'tsp' | 'tunnel' | 'dataplane' | 'history', string>> = {},
   pools: readonly (readonly string[])[] = [
     ['pool', 'add', LINK_POOL, '--for', 'links'],
     ['pool', 'add', DELEGATION_POOL, '--for', 'delegations', '--length', '56'],
@@ -37,6 +39,7 @@ export async function startBroker(
   mkdirSync(state, { recursive: true });
   const pinDirectory = `/sys/fs/bpf/sixway-lab-${lab.id}`;
   const database = join(state, 'sixway.db');
+  const liveSocket = join(state, 'live.sock');
   const configFile = join(state, 'sixway.toml');
   writeFileSync(
     configFile,
@@ -56,6 +59,10 @@ maxTunnels = 65536
 ${settings.dataplane ?? ''}
 [metrics]
 listen = "127.0.0.1:9653"
+[live]
+socket = "${liveSocket}"
+[history]
+${settings.history ?? ''}
 `,
   );
   const args = (words: readonly string[]) => [...words, '--config', configFile];
@@ -73,6 +80,7 @@ listen = "127.0.0.1:9653"
     host,
     pinDirectory,
     database,
+    liveSocket,
     service: await start(),
     sixway,
     trySixway: (...words) => host.try(SIXWAY, args(words)),

@@ -41,8 +41,8 @@ describe('my account', () => {
       newPassword: 'a whole new password',
     });
     assert.equal(browser.shown?.path, '/account');
-    assert.match((await other.get('/account')).path, /^\/sign-in/);
-    assert.equal((await signIn('a whole new password')).shown?.path, '/account');
+    assert.match((await other.get('/tunnels')).path, /^\/sign-in/);
+    assert.equal((await signIn('a whole new password')).shown?.path, '/tunnels');
   });
 
   it('gets another password by mail', async () => {
@@ -90,16 +90,16 @@ describe('my account', () => {
     assert.equal((await other.submit('/sign-in/code', { code: '000000' })).status, 422);
     const half = other.cookies.get('sixway-session');
     await other.submit('/sign-in/code', { code: code(1) });
-    assert.equal(other.shown?.path, '/account');
+    assert.equal(other.shown?.path, '/tunnels');
     assert.notEqual(other.cookies.get('sixway-session'), half);
 
     const lost = await signIn(PASSWORD);
     await lost.submit('/sign-in/code', { code: codes[0]![1]! });
-    assert.equal(lost.shown?.path, '/account');
-    assert.match(lost.shown?.text ?? '', /Recovery codes left: <bdi>9<\/bdi>/);
+    assert.equal(lost.shown?.path, '/tunnels');
+    assert.match((await lost.get('/account')).text, /Recovery codes left: <bdi>9<\/bdi>/);
     await lost.get('/account/two-factor');
     await lost.submit('/account/two-factor/off', { password: PASSWORD });
-    assert.equal((await signIn(PASSWORD)).shown?.path, '/account');
+    assert.equal((await signIn(PASSWORD)).shown?.path, '/tunnels');
   });
 
   it('shows its sessions, and ends them', async () => {

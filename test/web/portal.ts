@@ -7,22 +7,35 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { parseIpv4, parseIpv6 } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
 import { Desk } from '../../src/broker/desk.ts';
 import { People } from '../../src/broker/people.ts';
 import type { Mail } from '../../src/broker/people-mail.ts';
 import type { PeoplePolicy } from '../../src/broker/people-parts.ts';
 import { Passwords } from '../../src/broker/people-passwords.ts';
+import { TunnelDesk, type TunnelTerms } from '../../src/broker/tunnel-desk.ts';
 import { Visitors } from '../../src/broker/visitors.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 import { composeLetters } from '../../src/web/letters.ts';
+import { type LiveSource, NOTHING_LIVE } from '../../src/web/live-source.ts';
 import { startWeb } from '../../src/web/server.ts';
 import type { StaffRoute } from '../../src/web/staff-routes.ts';
 
 export const PASSWORD = 'correct horse battery staple';
 const KEY = new Uint8Array(32).fill(7);
 const DAY_MS = 86_400_000;
+const TERMS: TunnelTerms = {
+  server: { name: 'broker.example', address: parseIpv4('203.0.113.1')!, port: 3653 },
+  keepaliveSeconds: 30,
+  mtu: 1280,
+  resolver: parseIpv6('2001:db8::53')!,
+  leaseMs: undefined,
+  deletedHoldMs: 14 * DAY_MS,
+  maxAtAddress: undefined,
+  v4v6: true,
+};
 
 export interface TestPortal {
   readonly url: string;
@@ -32,6 +45,7 @@ export interface TestPortal {
   readonly people: People;
   readonly desk: Desk;
   readonly staffRoutes: readonly StaffRoute[];
+  readonly tunnels: TunnelDesk;
   readonly mails: readonly Mail[];
   /** Sends what waits, and answers all that was sent to the address. */
   mailsTo(email: string): Promise<readonly Mail[]>;
@@ -46,6 +60,9 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   /** As people would type it; decides about cookies. */
   readonly url?: string;
   readonly trustProxy?: readonly string[];
+  readonly live?: LiveSource;
+  readonly requestsAMinute?: number;
+  readonly terms?: Partial<TunnelTerms>;
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
@@ -83,6 +100,12 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     clock,
     evenMs: 10,
   });
+  const tunnels = new TunnelDesk({
+    store,
+    accounts,
+    terms: { ...TERMS, ...options.terms },
+    clock,
+  });
   const mails: Mail[] = [];
   const transport = async (mail: Mail) => {
     mails.push(mail);
@@ -91,12 +114,22 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
   const capacity = { link: 65_536, delegation: 65_536, 'ipv4-link': 256 };
   const desk = new Desk({ store, people, capacity, pastKeptMs: 180 * DAY_MS, clock });
   const web = await startWeb(
-    { people, desk, visitors: new Visitors(store), service, isUp: async () => true, log },
+    {
+      people,
+      desk,
+      tunnels,
+      live: options.live ?? NOTHING_LIVE,
+      visitors: new Visitors(store),
+      service,
+      isUp: async () => true,
+      log,
+    },
     {
       host: '127.0.0.1',
       port: 0,
       tls: options.tls,
       trustProxy: options.trustProxy ?? [],
+      ...(options.requestsAMinute !== undefined && { requestsAMinute: options.requestsAMinute }),
       lookEveryMs: 50,
     },
   );
@@ -107,6 +140,7 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     people,
     desk,
     staffRoutes: web.staffRoutes,
+    tunnels,
     mails,
     mailsTo: async (email) => {
       await postman.round();
@@ -208,5 +242,5 @@ export async function signUp(
   await browser.submit('/sign-up', { email, userName, password: PASSWORD });
   await browser.get(linkIn((await portal.mailsTo(email)).at(-1)));
   const shown = await browser.submit('/verify', { password: PASSWORD });
-  assert.equal(shown.path, '/account');
+  assert.equal(shown.path, '/tunnels');
 }

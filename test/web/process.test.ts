@@ -93,12 +93,12 @@ describe('sixway web', () => {
     const link = await arriving(mails, url);
     await browser.get(link);
     await browser.submit('/verify', { password: PASSWORD });
-    assert.equal(browser.shown?.path, '/account');
+    assert.equal(browser.shown?.path, '/tunnels');
     assert.match(sixway('user', 'list'), /^ada +enabled/m);
     assert.match(sixway('person', 'list'), /^ada@example\.net +ada +user +active +off/m);
 
     sixway('person', 'disable', 'ada@example.net');
-    assert.match((await browser.get('/account')).path, /^\/sign-in/);
+    assert.match((await browser.get('/tunnels')).path, /^\/sign-in/);
     assert.match(sixway('user', 'list'), /^ada +disabled/m);
 
     const invited = JSON.parse(sixway('person', 'invite', '--user', 'before', '--json'));

@@ -85,7 +85,7 @@ describe('the portal', () => {
     browser.cookies.set('sixway-session', planted);
     await browser.get('/sign-in');
     await browser.submit('/sign-in', { email: 'fixed@example.net', password: PASSWORD });
-    assert.equal(browser.shown?.path, '/account');
+    assert.equal(browser.shown?.path, '/tunnels');
     assert.notEqual(browser.cookies.get('sixway-session'), planted);
   });
 
@@ -112,7 +112,7 @@ describe('the portal', () => {
       await browser.submit('/sign-out', {});
       await browser.get(`/sign-in?next=${encodeURIComponent(next)}`);
       await browser.submit('/sign-in', { next, email: 'next@example.net', password: PASSWORD });
-      assert.equal(browser.shown?.path, '/account', next);
+      assert.equal(browser.shown?.path, '/tunnels', next);
     }
   });
 

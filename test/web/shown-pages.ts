@@ -69,7 +69,7 @@ export async function showPages(
   // Each code works once, and this moment's has been used.
   await page.fill('[name=code]', totpCode(secret, totpStep(Date.now()) + 1));
   await page.click('main form button');
-  assert.equal(new URL(page.url()).pathname, '/account');
+  assert.equal(new URL(page.url()).pathname, '/tunnels');
 }
 
 async function secretOf(portal: TestPortal): Promise<Uint8Array> {

@@ -31,7 +31,7 @@ describe('signing up and in', () => {
     const wrong = await browser.submit('/verify', { password: 'something else entirely' });
     assert.equal(wrong.status, 422);
     const account = await browser.submit('/verify', { password: PASSWORD });
-    assert.equal(account.path, '/account');
+    assert.equal(account.path, '/tunnels');
     assert.match(account.text, /Welcome!/);
     const person = await portal.store.people.find({ email: 'ada@example.net' });
     assert.equal(person?.user?.name, 'ada');
@@ -43,16 +43,16 @@ describe('signing up and in', () => {
     const browser = new Browser(portal);
     await signUp(portal, browser, 'ada@example.net', 'ada');
     const before = browser.cookies.get('sixway-session');
-    await browser.get('/account');
+    await browser.get('/tunnels');
     const front = await browser.submit('/sign-out', {});
     assert.match(front.text, /You are signed out/);
     assert.equal(browser.cookies.has('sixway-session'), false);
-    assert.equal((await browser.get('/account')).path, '/sign-in?next=%2Faccount');
+    assert.equal((await browser.get('/tunnels')).path, '/sign-in?next=%2Ftunnels');
     const account = await browser.submit('/sign-in', {
       email: 'ada@example.net',
       password: PASSWORD,
     });
-    assert.equal(account.path, '/account');
+    assert.equal(account.path, '/tunnels');
     assert.notEqual(browser.cookies.get('sixway-session'), before);
   });
 });

@@ -4,7 +4,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Actor } from '../../broker/desk-parts.ts';
 import type { Permission } from '../../broker/permissions.ts';
-import { addressOf } from '../visit.ts';
 import { callerOf } from './caller.ts';
 import { problem } from './problems.ts';
 
@@ -17,12 +16,8 @@ export function writes(permission: Permission) {
 }
 
 export function actorOf(request: FastifyRequest): Actor {
-  const visitor = {
-    address: addressOf(request),
-    userAgent: request.headers['user-agent'] ?? '',
-    language: undefined,
-  };
-  return { person: callerOf(request), visitor };
+  const { person, visitor } = callerOf(request);
+  return { person, visitor };
 }
 
 /** Nothing to say when it is done; what there is not is 404, and what cannot be is 409 with a word. */

@@ -5,10 +5,9 @@ import { type Html, html } from '../html.ts';
 import type { Words } from './words.ts';
 
 export const adminErrorsAr = {
-  'no-such-user': 'لا يوجد مستخدم كهذا.',
+  'user-unknown': 'لا يوجد مستخدم كهذا.',
   'no-such-person': 'لا أحد لديه هذا البريد الإلكتروني.',
   'no-such-group': 'لا توجد مجموعة كهذه.',
-  'no-such-tunnel': 'لا يوجد نفق كهذا.',
   'no-such-announcement': 'لا يوجد إعلان كهذا.',
   'staff-account': 'هذا حساب أحد أعضاء فريق العمل، ولا يغيّره إلا مدير.',
   'last-administrator': 'هذا آخر مدير. أعطِ هذا الدور لشخص آخر أولًا.',
@@ -33,9 +32,14 @@ export const adminErrorsAr = {
   'from-invalid': 'هذا ليس وقتًا صحيحًا مثل \u20662026-11-25 09:30\u2069.',
   'until-invalid': 'هذا ليس وقتًا صحيحًا مثل \u20662026-11-25 09:30\u2069.',
   'zone-invalid': 'هذه ليست منطقة زمنية.',
-  'address-invalid': 'هذا ليس عنوانًا ولا بادئة.',
+  'what-invalid': 'هذا ليس عنوانًا ولا بادئة.',
   'port-invalid': 'المنفذ عدد بين 1 و65535.',
   'role-not-yours': 'لا يدعو إلى فريق العمل إلا مدير.',
+};
+
+export const adminScopesAr = {
+  'admin:read': 'قراءة ما يسمح به دورك في فريق العمل',
+  'admin:write': 'فعل ما يسمح به دورك في فريق العمل',
 };
 
 export const adminFlashAr = {

@@ -3,10 +3,9 @@
 import { type Html, html } from '../html.ts';
 
 export const adminErrorsEn = {
-  'no-such-user': 'There is no such user.',
+  'user-unknown': 'There is no such user.',
   'no-such-person': 'There is nobody with this e-mail address.',
   'no-such-group': 'There is no such group.',
-  'no-such-tunnel': 'There is no such tunnel.',
   'no-such-announcement': 'There is no such announcement.',
   'staff-account':
     'This is the account of somebody of the staff: only an administrator changes it.',
@@ -33,9 +32,14 @@ export const adminErrorsEn = {
   'from-invalid': 'This is not a time such as 2026-11-25 09:30.',
   'until-invalid': 'This is not a time such as 2026-11-25 09:30.',
   'zone-invalid': 'This is not a time zone.',
-  'address-invalid': 'This is neither an address nor a prefix.',
+  'what-invalid': 'This is neither an address nor a prefix.',
   'port-invalid': 'A port is a number from 1 to 65535.',
   'role-not-yours': 'Only an administrator invites staff.',
+};
+
+export const adminScopesEn = {
+  'admin:read': 'Read what your role lets you read as staff',
+  'admin:write': 'Do what your role lets you do as staff',
 };
 
 export const adminFlashEn = {

@@ -1,7 +1,8 @@
 // Arabic. See en.ts.
 
 import { type Html, html } from '../html.ts';
-import { adminAr, adminErrorsAr, adminFlashAr } from './admin.ar.ts';
+import { adminAr, adminErrorsAr, adminFlashAr, adminScopesAr } from './admin.ar.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.ar.ts';
 import type { Words } from './words.ts';
 
 export const ar: Words = {
@@ -33,8 +34,10 @@ export const ar: Words = {
     back: 'رجوع',
   },
   admin: adminAr,
+  tunnels,
   errors: {
     ...adminErrorsAr,
+    ...tunnelErrors,
     'email-invalid': 'هذا ليس عنوان بريد إلكتروني صحيحًا.',
     'email-not-invited': 'الدعوة موجّهة إلى عنوان بريد آخر.',
     'email-taken': 'يوجد حساب بهذا البريد الإلكتروني.',
@@ -251,11 +254,7 @@ export const ar: Words = {
     name: 'الاسم',
     nameHint: 'لتعرف لاحقًا أي برنامج يستخدمه.',
     scopes: 'ما يُسمح به',
-    scope: {
-      'account:read': 'معرفة من أنت وتصدير بياناتك',
-      'admin:read': 'قراءة ما يسمح به دورك في فريق العمل',
-      'admin:write': 'فعل ما يسمح به دورك في فريق العمل',
-    },
+    scope: { ...tokenScopes, ...adminScopesAr },
     expires: 'مدة الصلاحية',
     days: (count: number) => `${count} يومًا`,
     never: 'دائمًا',
@@ -281,6 +280,7 @@ export const ar: Words = {
   },
   flash: {
     ...adminFlashAr,
+    ...tunnelFlashes,
     'signed-in': 'تم تسجيل دخولك.',
     'signed-out': 'تم تسجيل خروجك.',
     welcome: 'أهلًا بك! حسابك جاهز.',

@@ -3,7 +3,8 @@
 // name or an address needs its own direction inside a sentence of another.
 
 import { type Html, html } from '../html.ts';
-import { adminEn, adminErrorsEn, adminFlashEn } from './admin.en.ts';
+import { adminEn, adminErrorsEn, adminFlashEn, adminScopesEn } from './admin.en.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.en.ts';
 
 export const en = {
   layout: {
@@ -34,8 +35,10 @@ export const en = {
     back: 'Back',
   },
   admin: adminEn,
+  tunnels,
   errors: {
     ...adminErrorsEn,
+    ...tunnelErrors,
     'email-invalid': 'This is not an e-mail address.',
     'email-not-invited': 'The invitation is for another e-mail address.',
     'email-taken': 'There is an account with this e-mail address already.',
@@ -249,11 +252,7 @@ export const en = {
     name: 'Name',
     nameHint: 'So that you know later which program has it.',
     scopes: 'What it may do',
-    scope: {
-      'account:read': 'Read who you are, and export your data',
-      'admin:read': 'Read what your role lets you read as staff',
-      'admin:write': 'Do what your role lets you do as staff',
-    },
+    scope: { ...tokenScopes, ...adminScopesEn },
     expires: 'Good for',
     days: (count: number) => `${count} days`,
     never: 'ever',
@@ -279,6 +278,7 @@ export const en = {
   },
   flash: {
     ...adminFlashEn,
+    ...tunnelFlashes,
     'signed-in': 'You are signed in.',
     'signed-out': 'You are signed out.',
     welcome: 'Welcome! Your account is ready.',

@@ -46,7 +46,10 @@ export function abusePages(routes: Routes): void {
 
   desk.post('/admin/abuse', async (visit, me) => {
     const found = await visit.portal.desk.abuse.ask(questionOf(visit), actorOf(visit, me));
-    if (typeof found === 'string') return abusePage(visit, me, { [FIELD[found]]: found });
+    if (typeof found === 'string')
+      return abusePage(visit, me, {
+        [FIELD[found]]: found === 'address-invalid' ? 'what-invalid' : found,
+      });
     switch (visit.field('as')) {
       case 'csv':
         return sendFile(visit, 'csv', 'text/csv; charset=utf-8', csvOf(found));

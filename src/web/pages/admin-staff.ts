@@ -254,7 +254,9 @@ export function invitationPages(routes: Routes): void {
     if (!made.ok) {
       const { refusal } = made;
       const field = { 'email-invalid': 'email', 'role-not-yours': 'form' }[refusal as string];
-      return invitationsPage(visit, me, { [field ?? 'userName']: refusal });
+      return invitationsPage(visit, me, {
+        [field ?? 'userName']: refusal === 'no-such-user' ? 'user-unknown' : refusal,
+      });
     }
     const { invitation: words } = visit.words.admin;
     const link = `${visit.portal.service.url}/invitation?code=${made.code}`;

@@ -71,7 +71,7 @@ export function frontPages({ anybody }: Routes): void {
 
 function invitation(visit: Visit) {
   const { words, portal, signedIn } = visit;
-  if (signedIn) return html`<p><a class="button" href="/account">${words.layout.account}</a></p>`;
+  if (signedIn) return html`<p><a class="button" href="/tunnels">${words.tunnels.title}</a></p>`;
   const { policy } = portal.people.signUps;
   const signIn = html`<a class="button quiet" href="/sign-in">${words.layout.signIn}</a>`;
   if (policy === 'closed')

@@ -3,12 +3,12 @@
 import type { FastifyReply } from 'fastify';
 import type { Mistakes } from '../fields.ts';
 import { html } from '../html.ts';
-import type { Routes } from '../routes.ts';
+import { HOME, type Routes } from '../routes.ts';
 import { localPath, type Visit } from '../visit.ts';
 
 export function signInPages({ anybody, members }: Routes): void {
   anybody.get('/sign-in', async (visit) => {
-    if (visit.signedIn) return visit.redirect(localPath(visit.field('next')) ?? '/account');
+    if (visit.signedIn) return visit.redirect(localPath(visit.field('next')) ?? HOME);
     return signInPage(visit);
   });
 
@@ -22,13 +22,13 @@ export function signInPages({ anybody, members }: Routes): void {
     if (!result.ok) return signInPage(visit, { form: result.refusal });
     const next = localPath(visit.field('next'));
     visit.signIn(result.token);
-    if (result.stage === 'signed-in') return visit.redirect(next ?? '/account');
+    if (result.stage === 'signed-in') return visit.redirect(next ?? HOME);
     const query = next === undefined ? '' : `?next=${encodeURIComponent(next)}`;
     return visit.redirect(`/sign-in/code${query}`);
   });
 
   anybody.get('/sign-in/code', async (visit) => {
-    if (visit.signedIn) return visit.redirect('/account');
+    if (visit.signedIn) return visit.redirect(HOME);
     return visit.session ? codePage(visit) : visit.redirect('/sign-in');
   });
 
@@ -41,7 +41,7 @@ export function signInPages({ anybody, members }: Routes): void {
         code: result.refusal === 'wrong' ? 'code-wrong' : result.refusal,
       });
     visit.signIn(result.token);
-    return visit.redirect(localPath(visit.field('next')) ?? '/account');
+    return visit.redirect(localPath(visit.field('next')) ?? HOME);
   });
 
   members.post('/sign-out', async (visit, { session, person }) => {

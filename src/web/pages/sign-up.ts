@@ -5,7 +5,7 @@ import { PASSWORD_CHARACTERS } from '../../broker/people-passwords.ts';
 import type { Invited } from '../../broker/people-sign-ups.ts';
 import type { Mistakes } from '../fields.ts';
 import { bdi, html } from '../html.ts';
-import type { Routes } from '../routes.ts';
+import { HOME, type Routes } from '../routes.ts';
 import type { Visit } from '../visit.ts';
 
 /** Which field each refusal is about. */
@@ -85,7 +85,7 @@ export function signUpPages({ anybody }: Routes): void {
       });
     }
     visit.signIn(await signIns.signInVerified(result, visit.visitor));
-    return visit.redirect('/account', 'welcome');
+    return visit.redirect(HOME, 'welcome');
   });
 }
 

@@ -1,0 +1,212 @@
+// English for the pages of tunnels: what en.ts takes in with one line each.
+
+import { type Html, html } from '../html.ts';
+
+export const tunnelErrors = {
+  'no-user': 'Your account has no tunnel user, so it cannot have tunnels. Ask the operator.',
+  'no-such-user': 'Your tunnel user is gone. Ask the operator.',
+  'user-disabled': 'An administrator has disabled your tunnels. Ask the operator.',
+  'tunnel-disabled': 'This tunnel is paused or disabled, so this cannot be done now.',
+  'no-such-tunnel': 'There is no such tunnel.',
+  'has-tunnel': 'You have a tunnel of this kind already.',
+  'no-free-tunnel': 'All tunnels are given away at the moment. Ask the operator.',
+  'no-free-prefix': 'All prefixes of this length are given away at the moment.',
+  'prefix-length-unavailable': 'There are no prefixes of this length here.',
+  'prefix-for-anonymous': 'Prefixes are for users only.',
+  'proxy-not-allowed': 'You may only give the address that you come from.',
+  'address-in-use': 'Somebody else’s tunnel leads to this address at present.',
+  'too-many-from-address': 'There are as many tunnels at this address as are allowed.',
+  'address-invalid': 'This is not an IPv4 address that a tunnel can lead to.',
+  'address-private':
+    'This address is private: it means something only in your own network. Give your public address, or let a client log in.',
+  'address-ours': 'This address belongs to the tunnel server itself.',
+  'address-not-yours':
+    'You may only give the IPv4 address that you come from: open this page from the machine, or its network, and over IPv4.',
+  'name-servers-invalid':
+    'A name server is a host name or an address; there may be up to eight, one in each line.',
+  unchanged: 'It is like that already.',
+  'too-often': 'That was a lot of changes. Try again in an hour.',
+} as const;
+
+export const tunnelFlashes = {
+  'tunnel-made': 'The tunnel is yours. Set it up next.',
+  'tunnel-paused': 'The tunnel is paused. Its addresses stay yours.',
+  'tunnel-resumed': 'The tunnel may be used again.',
+  'tunnel-deleted': 'The tunnel is deleted.',
+  'tunnel-moved': 'The tunnel leads to the new address.',
+  'tunnel-waits': 'The tunnel waits for its client to log in.',
+  'name-servers-set': 'The name servers are written down.',
+  'prefix-added': 'The prefix is yours.',
+} as const;
+
+export const tunnels = {
+  title: 'My tunnels',
+  back: 'My tunnels',
+  backTo: 'Back to the tunnel',
+  lead: 'Each tunnel with its state, and what to do if it does not work.',
+  none: 'You have no tunnel yet. It takes a minute.',
+  noUser: 'Your account is for the staff’s work and has no tunnels of its own.',
+  another: 'Get another tunnel',
+  open: 'Look at it',
+  kind: { ipv6: 'IPv6 tunnel', ipv4: 'IPv4-over-IPv6 tunnel' },
+  state: {
+    up: 'Connected',
+    heard: 'Working',
+    silent: 'Connected, but silent',
+    down: 'Not connected',
+    paused: 'Paused by you',
+    disabled: 'Disabled by an administrator',
+    deleted: 'Deleted',
+  },
+  liveUnknown:
+    'The live state is not known: the tunnel server does not answer at the moment. This is what is written down.',
+  heldUntil: (time: Html) =>
+    html`You deleted this tunnel. Its addresses are held for you until ${time}: get a tunnel again before then, and they are yours again.`,
+  pausedText: 'No client is let in. Addresses and prefix stay yours.',
+  expires: (time: Html) =>
+    html`Without a client the addresses go back on ${time}. Connect before then to keep them.`,
+  facts: 'Addresses',
+  connection: 'Connection',
+  address: 'Your address',
+  gateway: 'Server’s end',
+  prefix: 'Your prefix',
+  noPrefix: 'none',
+  server: 'Server',
+  user: 'User name',
+  encapsulation: 'Carried by',
+  by: {
+    v6udpv4: 'UDP (v6udpv4), passes NAT',
+    v6v4: 'protocol 41 (v6v4)',
+    v4v6: 'IPv4 in IPv6 (v4v6)',
+  },
+  endpoint: 'Your end',
+  nat: 'NAT',
+  natWords: { likely: 'probably on the way', unlikely: 'none on the way', unknown: 'not known' },
+  lastIn: 'Last packet from you',
+  lastOut: 'Last packet to you',
+  lastLogin: 'Last login',
+  connectedSince: 'Connected since',
+  never: 'never',
+  unknown: 'not known',
+  mtu: 'Largest packet',
+  octets: (count: Html) => html`${count} octets`,
+  nameServers: 'Name servers',
+  diagnosis: 'Diagnosis',
+  severity: { problem: 'Problem', notice: 'Notice', fine: 'Fine' },
+  nothingFound: 'Nothing to say.',
+  traffic: 'Traffic',
+  period: { hour: 'Hour', day: 'Day', month: 'Month' },
+  lastPeriod: { hour: 'the last hour', day: 'the last day', month: 'the last month' },
+  periods: 'Period of the graph',
+  fromYou: 'from you',
+  toYou: 'to you',
+  trafficOf: (period: Html, fromYou: Html, toYou: Html) =>
+    html`In ${period}: ${fromYou} from you, ${toYou} to you.`,
+  trafficPeak: (rate: Html) => html`The top of the graph is ${rate}.`,
+  trafficNone: (period: Html) => html`Nothing went through the tunnel in ${period}.`,
+  now: 'Now',
+  setUp: 'Set it up',
+  setUpText: 'Step by step for your system, with every value filled in.',
+  setup: {
+    title: 'Set it up',
+    system: 'Your system',
+    by: 'Carried by',
+    show: 'Show the steps',
+    notThisWay: 'This does not work with this tunnel',
+    noServer:
+      'The server’s address is not known here, so there is nothing to fill in. Ask the operator.',
+    onlyClient:
+      'A tunnel of IPv4 over IPv6 is for the Sixway client. Run it with your user name and secret:',
+    foreground: 'This runs until you press Ctrl+C.',
+    evidence: {
+      run: 'These steps are run by the project’s own tests.',
+      documented: 'These steps follow the system’s own documentation.',
+      reported: 'These steps follow what users of the system report.',
+    },
+    secretText: (placeholder: Html) =>
+      html`Where ${placeholder} stands, put your tunnel’s secret. It was shown once; if you do not have it, make another one.`,
+    copy: 'Copy',
+    copied: 'Copied',
+    file: (path: Html, mode: Html) => html`File ${path}, mode ${mode}`,
+  },
+  secret: {
+    title: 'Tunnel secret',
+    text: 'Clients log in with your user name and this secret. It is shown once. When you make another one, the one so far does not work any more; a tunnel that is up stays up.',
+    rotate: 'Make another secret',
+    shownTitle: 'Your tunnel secret',
+    shownText: 'Write it down now: it is not shown again. Nobody, not even we, can look it up.',
+    userName: 'User name',
+    secret: 'Secret',
+    done: 'I have it',
+  },
+  place: {
+    title: 'Where it leads',
+    loginText:
+      'The tunnel follows its client: it leads to wherever the client logs in from. A router that speaks only protocol 41 does not log in: give its address instead.',
+    staticText: (address: Html) =>
+      html`The tunnel leads to ${address} by protocol 41, without a login. Change the address when yours changes; a router can do that itself with its dynamic DNS client.`,
+    client: 'Public IPv4 address',
+    youComeFrom: (address: Html) => html`You come from ${address}.`,
+    youComeByIpv6:
+      'You came here over IPv6, so your IPv4 address cannot be checked. Open this page over IPv4 to set it.',
+    set: 'Lead it there',
+    toLogin: 'Let a client log in instead',
+    dyndns: 'For the router’s dynamic DNS client (protocol “dyndns2”):',
+    dyndnsServer: 'Server',
+    dyndnsHost: 'Host name',
+    dyndnsUser: 'User name',
+    dyndnsPassword: 'Password',
+    dyndnsPasswordText: 'your tunnel secret',
+  },
+  names: {
+    title: 'Reverse DNS',
+    text: (prefix: Html) =>
+      html`Name servers that answer for the names of the addresses in ${prefix}. One in each line; empty for what the client asks for.`,
+    label: 'Name servers',
+    set: 'Set them',
+  },
+  addPrefix: {
+    title: 'Add a prefix',
+    text: 'For a network behind the tunnel. Once it is yours it stays the same.',
+    submit: 'Add it',
+  },
+  manage: 'Pause or delete',
+  pause: 'Pause',
+  pauseText: 'Nothing goes through until you resume it. The addresses stay yours.',
+  resume: 'Resume',
+  bringUp: 'Bring it up again',
+  delete: 'Delete',
+  deleteTitle: 'Delete the tunnel',
+  deleteText: (days: Html) =>
+    html`Its addresses are held for you for ${days} days, then somebody else gets them. Stop your client first: one that goes on logging in makes the tunnel again.`,
+  deleteNow:
+    'Its addresses are given back at once. Stop your client first: one that goes on logging in makes a tunnel again.',
+  deleteSubmit: 'Delete it',
+  create: {
+    title: 'Get a tunnel',
+    family: 'What do you need?',
+    ipv6: 'IPv6 over my IPv4 connection',
+    ipv4: 'IPv4 over my connection that has IPv6 only',
+    way: 'How does it reach you?',
+    login: 'A client logs in. Works everywhere, through NAT too, and follows you when you move.',
+    static:
+      'Protocol 41 to a fixed public IPv4 address. For routers and systems without a client; up at once.',
+    client: 'Your public IPv4 address',
+    clientHint: 'Only for protocol 41.',
+    prefix: 'Prefix for the network behind it',
+    noPrefix: 'None: one machine only',
+    prefixOf: (length: number, networks: string) => `/${length}: ${networks}`,
+    oneNetwork: 'one network',
+    networks: (count: string) => `${count} networks`,
+    submit: 'Get it',
+    clientOnly: 'IPv4 tunnels always wait for a client to log in over IPv6.',
+  },
+};
+
+export const tokenScopes = {
+  'account:read': 'Read who you are, and export your data',
+  'account:write': 'End sessions, make and revoke tokens, erase the account',
+  'tunnels:read': 'Read your tunnels, their traffic and diagnosis',
+  'tunnels:write': 'Make, change, pause and delete tunnels, and make another secret',
+  'tunnels:endpoint': 'Say where a tunnel leads: for a router’s dynamic DNS client',
+} as const;
