@@ -7,7 +7,7 @@ ALONE = test/e2e/flood.test.ts test/kill/kill.test.ts
 TESTS = $(filter-out $(ALONE),$(shell find test -name '*.test.ts' | sort))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-test build demo test check fuzz run bench-dataplane bench-load bench-signalling clean
+.PHONY: help setup setup-test build demo test check fuzz run bench-dataplane bench-load bench-portal bench-signalling clean
 
 help:
 	@echo 'make demo        build a small internet on this machine and watch a tunnel come up'
@@ -15,6 +15,7 @@ help:
 	@echo 'make fuzz        try to break what reads packets from strangers, for SECONDS=60 each'
 	@echo 'make bench-dataplane  compare the data plane with plain forwarding, VXLAN and user space'
 	@echo 'make bench-signalling  how many logins a second the server bears'
+	@echo 'make bench-portal  how long the portal’s pages take with 100,000 users in the store'
 	@echo 'make run         start the broker on this machine (the same as bin/sixway serve)'
 	@echo 'make build       install what is needed and build the eBPF programs'
 	@echo 'make check       types and lint only'
@@ -56,6 +57,10 @@ fuzz: setup
 bench-load: setup-test build
 	@$(NODE) bench/load.ts $(or $(TUNNELS),1000000)
 	@$(NODE) bench/million.ts --users $(or $(TUNNELS),1000000)
+
+# How long the portal's pages take with USERS=100000 in the store, over real HTTP.
+bench-portal: setup
+	@$(NODE) bench/portal.ts $(or $(USERS),100000)
 
 bench-dataplane: setup-test build
 	@$(NODE) bench/dataplane.ts $(ARGS)

@@ -74,6 +74,7 @@ const RULES: readonly Rule[] = [
       'setup',
       '@fastify/cookie',
       '@fastify/formbody',
+      '@fastify/swagger',
       '@fastify/type-provider-typebox',
       'fastify',
       'nodemailer',

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { openPortal } from '../test/web/portal.ts';
+import { showDeskPages } from '../test/web/shown-desk.ts';
 import { showPages } from '../test/web/shown-pages.ts';
 
 const LOOKS = {
@@ -23,13 +24,20 @@ try {
   for (const [look, options] of Object.entries(LOOKS)) {
     const portal = await openPortal();
     const context = await browser.newContext({ ...options, deviceScaleFactor: 1 });
-    const page = await context.newPage();
-    await showPages(portal, page, async (name) => {
+    let page = await context.newPage();
+    const take = async (name: string) => {
       if (only !== undefined && only !== name) return;
       await page.screenshot({ path: join(directory, `${name}-${look}.png`), fullPage: true });
-    });
+    };
+    await showPages(portal, page, take);
     await context.close();
     await portal.close();
+    const desk = await openPortal();
+    const staffs = await browser.newContext({ ...options, deviceScaleFactor: 1 });
+    page = await staffs.newPage();
+    await showDeskPages(desk, page, take);
+    await staffs.close();
+    await desk.close();
   }
 } finally {
   await browser.close();

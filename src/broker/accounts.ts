@@ -10,6 +10,7 @@ import {
   randomInt,
   timingSafeEqual,
 } from 'node:crypto';
+import type { AuditEntry } from '../store/audit-log.ts';
 import type { SealedSecret, Store, User } from '../store/store.ts';
 import { deriveScram, packScram, type ScramCredential, unpackScram } from './scram.ts';
 import { seal, unseal } from './sealing.ts';
@@ -147,12 +148,16 @@ export class Accounts {
 
   /** Ends the user's traffic too; link and prefix stay the user's. */
   async disable(name: string): Promise<AccountResult> {
-    return this.#with(name, (id) => this.#store.setUserDisabled(id, true, this.#clock()));
+    return this.#with(name, (id) =>
+      this.#store.setUserDisabled(id, true, this.#clock(), auditOf('user-disable', id)),
+    );
   }
 
   /** The user has to log in again. */
   async enable(name: string): Promise<AccountResult> {
-    return this.#with(name, (id) => this.#store.setUserDisabled(id, false, this.#clock()));
+    return this.#with(name, (id) =>
+      this.#store.setUserDisabled(id, false, this.#clock(), auditOf('user-enable', id)),
+    );
   }
 
   /**
@@ -160,12 +165,16 @@ export class Accounts {
    * proxy): whoever may can aim traffic at anybody. What is up stays up.
    */
   async setProxyTrust(name: string, trusted: boolean): Promise<AccountResult> {
-    return this.#with(name, (id) => this.#store.setProxyTrust(id, trusted, this.#clock()));
+    return this.#with(name, (id) =>
+      this.#store.setProxyTrust(id, trusted, this.#clock(), auditOf('user-trust', id)),
+    );
   }
 
   /** Link and prefix go back to their pools. */
   async remove(name: string): Promise<AccountResult> {
-    return this.#with(name, (id) => this.#store.removeUser(id, this.#clock()));
+    return this.#with(name, (id) =>
+      this.#store.removeUser(id, this.#clock(), auditOf('user-remove', id)),
+    );
   }
 
   /** The next `limit` users after the name, in the order of their names; '' for the first. */
@@ -235,6 +244,11 @@ export class Accounts {
     const user = await this.#store.user(name);
     return user && (await act(user.id)) ? { ok: true } : refuse('no-such-user');
   }
+}
+
+/** By nobody who was signed in: the command line. */
+function auditOf(act: string, userId: number): AuditEntry {
+  return { act, subject: `user:${userId}` };
 }
 
 /** The realm is no part of SCRAM. */

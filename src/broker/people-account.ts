@@ -32,7 +32,17 @@ import { base32, matchTotp, TOTP_SECRET_OCTETS, totpUri } from './people-totp.ts
 import { seal, unseal } from './sealing.ts';
 
 /** What a token may be for. */
-export const SCOPES = ['account:read'] as const;
+export const SCOPES = [
+  'account:read',
+  'account:write',
+  'tunnels:read',
+  'tunnels:write',
+  /** Only where a tunnel leads: for routers. */
+  'tunnels:endpoint',
+  /** What the owner's role as staff lets them read, and do. */
+  'admin:read',
+  'admin:write',
+] as const;
 export type Scope = (typeof SCOPES)[number];
 
 const RESET_MS = HOUR_MS;

@@ -87,7 +87,7 @@ export class SignInDesk {
 
   /** Whether the password is the person's: asked again before what matters. */
   async confirmPassword(
-    { person }: SignedIn,
+    { person }: Pick<SignedIn, 'person'>,
     password: string,
     visitor: Visitor,
   ): Promise<'right' | 'wrong' | 'held-back'> {

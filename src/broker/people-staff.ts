@@ -18,6 +18,9 @@ export type StaffRefusal =
   | 'name-invalid'
   | 'no-such-person';
 
+/** The last administrator who can sign in stays one. */
+export type StaffResult = 'done' | 'no-such-person' | 'last-administrator';
+
 export const ROLES = ['user', 'support', 'abuse', 'read-only', 'administrator'] as const;
 
 export class StaffDesk {
@@ -78,7 +81,7 @@ export class StaffDesk {
   }
 
   /** For who waits, and who was disabled; the first are told by mail. */
-  async activate(person: Person, by: By): Promise<boolean> {
+  async activate(person: Person, by: By): Promise<StaffResult> {
     const mail =
       person.state === 'waiting-approval'
         ? letterTo(this.#parts, person.email, person.language, { type: 'approved' })
@@ -87,17 +90,27 @@ export class StaffDesk {
   }
 
   /** Signs them out and ends their tunnels' traffic; the prefix stays theirs. */
-  async disable(person: Person, by: By): Promise<boolean> {
+  async disable(person: Person, by: By): Promise<StaffResult> {
     return this.#setState(person, 'disabled', undefined, by);
   }
 
-  async setRole(person: Person, role: Role, by: By): Promise<void> {
+  async setRole(person: Person, role: Role, by: By): Promise<StaffResult> {
     const { store, clock } = this.#parts;
     const audit = auditOf('role', by?.personId, by?.visitor, {
       subject: personSubject(person.id),
       details: { from: person.role, to: role },
     });
-    await store.people.setRole(person.id, role, audit, clock());
+    return store.people.setRole(person.id, role, audit, clock());
+  }
+
+  /** Turns a sign-up away: as if it had never been. */
+  async refuse(person: Person, by: By): Promise<StaffResult> {
+    if (person.state !== 'waiting-approval') return 'no-such-person';
+    const { store, clock } = this.#parts;
+    const audit = auditOf('person-refused', by?.personId, by?.visitor, {
+      subject: personSubject(person.id),
+    });
+    return (await store.people.erase(person.id, audit, clock())) ? 'done' : 'no-such-person';
   }
 
   async #setState(
@@ -105,7 +118,7 @@ export class StaffDesk {
     state: 'active' | 'disabled',
     mail: string | undefined,
     by: By,
-  ): Promise<boolean> {
+  ): Promise<StaffResult> {
     const { store, clock } = this.#parts;
     const audit = auditOf(`person-${state}`, by?.personId, by?.visitor, {
       subject: personSubject(person.id),

@@ -31,3 +31,21 @@ export function effectivePolicy({ policy, group }: Policies): EffectivePolicy {
 export const MTU_RANGE = { min: SMALLEST_MTU, max: 1472 } as const;
 /** Bits a second; 0 is no limit. */
 export const RATE_RANGE = { min: LOWEST_RATE, max: HIGHEST_RATE } as const;
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, G: 1e9 };
+
+/** Bits a second, as people write them: `20M`, or `none` for 0. Undefined: that is no rate. */
+export function parseRate(text: string): number | undefined {
+  if (text === 'none') return 0;
+  const [, number, unit = ''] = /^([0-9]+(?:\.[0-9]+)?)([kMG]?)$/.exec(text) ?? [];
+  const rate = Math.round(Number(number) * (UNITS[unit] ?? 1));
+  return rate >= RATE_RANGE.min && rate <= RATE_RANGE.max ? rate : undefined;
+}
+
+/** The inverse of {@link parseRate}. */
+export function writeRate(bitsPerSecond: number): string {
+  if (bitsPerSecond === 0) return 'none';
+  for (const [unit, size] of Object.entries(UNITS).reverse())
+    if (bitsPerSecond % size === 0) return `${bitsPerSecond / size}${unit}`;
+  return String(bitsPerSecond);
+}

@@ -11,6 +11,7 @@ import {
   prefixesOverlap,
 } from '../address.ts';
 import { MAX_POOLS } from '../dataplane/layout.gen.ts';
+import type { AuditEntry } from '../store/audit-log.ts';
 import type { NewPool, Pool } from '../store/pools.ts';
 import type { PoolPurpose } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
@@ -43,13 +44,14 @@ export async function addPool(
   wish: NewPool,
   capacity: PoolCapacity,
   nowMs: number,
+  audit?: AuditEntry,
 ): Promise<AddedPool> {
   const usable =
     wish.purpose === 'ipv4-link' ? isUsableIpv4(wish.prefix) : isUsableIpv6(wish.prefix);
   if (!usable) return { ok: false, refusal: 'prefix-unusable' };
   if (!lengthFits(wish)) return { ok: false, refusal: 'length-unusable' };
   if ((await store.pools()).length >= MAX_POOLS) return { ok: false, refusal: 'too-many-pools' };
-  return store.addPool(wish, capacity[wish.purpose], nowMs);
+  return store.addPool(wish, capacity[wish.purpose], nowMs, audit);
 }
 
 function lengthFits({ purpose, prefix, positionLength }: NewPool): boolean {

@@ -2,16 +2,15 @@
 // people, as JSON or CSV for the file.
 
 import type { Command } from 'commander';
+import { formatEndpoint, formatIp, formatPrefix } from '../address.ts';
+import { type AbuseAnswer, whoHad } from '../broker/abuse.ts';
 import {
-  formatEndpoint,
-  formatIp,
-  formatPrefix,
-  type IpPrefix,
-  parseIp,
-  parseIpv4Prefix,
-  parseIpv6Prefix,
-} from '../address.ts';
-import { type AbuseAnswer, addressAsPrefix, whoHad } from '../broker/abuse.ts';
+  ANSWER_CSV_HEAD,
+  answerJson,
+  answerRows,
+  parseTime,
+  parseWhat,
+} from '../broker/abuse-report.ts';
 import { withStore } from '../parts.ts';
 import type { AttachmentTenure, LeaseTenure, Span } from '../store/history.ts';
 import { addConfigOption, configOf } from './config-option.ts';
@@ -37,7 +36,7 @@ export function addAbuseCommand(program: Command): void {
     .option('--json', 'for machines')
     .option('--csv', 'for spreadsheets')
     .action(async (text: string, flags: Flags) => {
-      const what = parseWhat(text);
+      const what = parseWhat(text) ?? fail(`${text} is no address and no prefix`);
       const port =
         flags.port === undefined ? undefined : wholeNumber('--port', flags.port, 1, 65535);
       const span = spanOf(flags, Date.now());
@@ -45,20 +44,11 @@ export function addAbuseCommand(program: Command): void {
       const { attachmentsDays } = config.history;
       const answer = await withStore(config, (store) => whoHad(store.history, what, port, span));
       const kept = Date.now() - attachmentsDays * 86_400_000;
-      if (flags.json) printJson(toJson(answer));
-      else if (flags.csv) printCsv(CSV_HEAD, toCsv(answer));
+      if (flags.json) printJson(answerJson(answer));
+      else if (flags.csv) printCsv(ANSWER_CSV_HEAD, answerRows(answer));
       else
         for (const line of inWords(text, port, span, answer, kept, Date.now())) console.log(line);
     });
-}
-
-function parseWhat(text: string): IpPrefix {
-  const address = parseIp(text);
-  const prefix =
-    address === undefined
-      ? (parseIpv6Prefix(text) ?? parseIpv4Prefix(text))
-      : addressAsPrefix(address);
-  return prefix ?? fail(`${text} is no address and no prefix`);
 }
 
 /** Throws CommandFailed. The end of a span is not before its beginning. */
@@ -68,24 +58,17 @@ export function spanOf(flags: Pick<Flags, 'at' | 'from' | 'until'>, nowMs: numbe
     fail('say either --at, or --from and perhaps --until');
   if (until !== undefined && from === undefined) fail('--until needs --from');
   if (from === undefined) {
-    const atMs = at === undefined ? nowMs : parseTime('--at', at);
+    const atMs = at === undefined ? nowMs : timeOf('--at', at);
     return { fromMs: atMs, untilMs: atMs };
   }
-  const fromMs = parseTime('--from', from);
-  const untilMs = until === undefined ? nowMs : parseTime('--until', until);
+  const fromMs = timeOf('--from', from);
+  const untilMs = until === undefined ? nowMs : timeOf('--until', until);
   if (untilMs < fromMs) fail('--until is before --from');
   return { fromMs, untilMs };
 }
 
-function parseTime(name: string, text: string): number {
-  const [, day, clock, zone] =
-    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)(Z|[+-]\d{2}:?\d{2})?)?$/.exec(
-      text,
-    ) ?? [];
-  // What has no zone is read as the reader's by some and as UTC by others: here it is UTC.
-  const ms =
-    day === undefined ? Number.NaN : Date.parse(`${day}T${clock ?? '00:00'}${zone ?? 'Z'}`);
-  return Number.isNaN(ms) ? fail(`${name} is a time such as 2026-11-25T09:30:00Z`) : ms;
+function timeOf(name: string, text: string): number {
+  return parseTime(text) ?? fail(`${name} is a time such as 2026-11-25T09:30:00Z`);
 }
 
 /** One line each; what is further in belongs to the line before. */
@@ -148,84 +131,4 @@ function place(attachment: AttachmentTenure): string {
 
 function time({ fromMs, untilMs }: LeaseTenure | AttachmentTenure): string {
   return `from ${isoTime(fromMs)} ${untilMs === undefined ? 'until now' : `until ${isoTime(untilMs)}`}`;
-}
-
-function toJson({ holders, clients, truncated }: AbuseAnswer) {
-  return {
-    holders: holders.map(({ lease, attachments }) => ({
-      ...leaseJson(lease),
-      clients: attachments.map(attachmentJson),
-    })),
-    clients: clients.map(({ attachment, leases }) => ({
-      ...attachmentJson(attachment),
-      addresses: leases.map(leaseJson),
-    })),
-    truncated,
-  };
-}
-
-function tenureJson({ tunnelId, user, fromMs, untilMs }: LeaseTenure | AttachmentTenure) {
-  return {
-    tunnel: tunnelId,
-    user: user?.name ?? null,
-    userId: user?.id ?? null,
-    from: isoTime(fromMs),
-    until: isoTime(untilMs) ?? null,
-  };
-}
-
-function leaseJson(lease: LeaseTenure) {
-  return { ...tenureJson(lease), kind: lease.purpose, prefix: formatPrefix(lease.prefix) };
-}
-
-function attachmentJson(attachment: AttachmentTenure) {
-  const { encapsulation, client, port } = attachment;
-  return { ...tenureJson(attachment), encapsulation, address: formatIp(client), port };
-}
-
-const CSV_HEAD = [
-  'tunnel',
-  'user',
-  'user_id',
-  'kind',
-  'prefix',
-  'prefix_from',
-  'prefix_until',
-  'encapsulation',
-  'client_address',
-  'client_port',
-  'client_from',
-  'client_until',
-] as const;
-
-/** A row for each tunnel's addresses together with each place of its client. */
-function toCsv({ holders, clients }: AbuseAnswer): readonly (readonly (string | number)[])[] {
-  const row = (lease: LeaseTenure | undefined, attachment: AttachmentTenure | undefined) => {
-    const { tunnelId, user } = (lease ?? attachment)!;
-    return [
-      tunnelId,
-      user?.name ?? '',
-      user?.id ?? '',
-      lease?.purpose ?? '',
-      lease ? formatPrefix(lease.prefix) : '',
-      isoTime(lease?.fromMs) ?? '',
-      isoTime(lease?.untilMs) ?? '',
-      attachment?.encapsulation ?? '',
-      attachment ? formatIp(attachment.client) : '',
-      attachment?.port ?? '',
-      isoTime(attachment?.fromMs) ?? '',
-      isoTime(attachment?.untilMs) ?? '',
-    ];
-  };
-  const pairs = <A, B>(
-    one: A,
-    many: readonly B[],
-    make: (a: A, b: B | undefined) => (string | number)[],
-  ) => (many.length === 0 ? [undefined] : many).map((each) => make(one, each));
-  return [
-    ...holders.flatMap(({ lease, attachments }) => pairs(lease, attachments, row)),
-    ...clients.flatMap(({ attachment, leases }) =>
-      pairs(attachment, leases, (one, lease) => row(lease, one)),
-    ),
-  ];
 }

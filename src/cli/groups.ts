@@ -44,7 +44,9 @@ export function addGroupCommands(program: Command): void {
       .action(async (name: string, flags: Flags) => {
         const change = policyChangeOf(flags);
         const { config } = configOf(flags);
-        const result = await withStore(config, (store) => act(store, name, change, Date.now()));
+        const result = await withStore(config, (store) =>
+          act(store, name, change, Date.now(), { act: `group-${word}`, subject: `group:${name}` }),
+        );
         if (!result.ok) fail(explainGroup(result.refusal, name));
         if (flags.json) printJson({ group: name, result: done });
         else console.log(`Group ${name} is ${done}`);
@@ -55,7 +57,9 @@ export function addGroupCommands(program: Command): void {
     .description('remove a group that nobody is in')
     .action(async (name: string, flags: Flags) => {
       const { config } = configOf(flags);
-      const result = await withStore(config, (store) => removeGroup(store, name, Date.now()));
+      const result = await withStore(config, (store) =>
+        removeGroup(store, name, Date.now(), { act: 'group-remove', subject: `group:${name}` }),
+      );
       if (!result.ok) fail(explainGroup(result.refusal, name));
       if (flags.json) printJson({ group: name, result: 'removed' });
       else console.log(`Group ${name} is removed`);

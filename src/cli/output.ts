@@ -1,5 +1,7 @@
 // What the command line prints: tables for people, JSON for machines, one clear line for a failure.
 
+import { type CsvRow, formatCsv } from '../broker/csv.ts';
+
 /** A failure that the user can do something about; printed without a stack. */
 export class CommandFailed extends Error {}
 
@@ -20,26 +22,7 @@ export function printJson(value: unknown): void {
   );
 }
 
-/**
- * As RFC 4180 says. A text that a spreadsheet would take for a formula gets an apostrophe before it: names
- * are what their users made up.
- */
-export function formatCsv(
-  head: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
-): string {
-  const cell = (value: string | number) => {
-    const text =
-      typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  return [head, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-}
-
-export function printCsv(
-  head: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
-): void {
+export function printCsv(head: readonly string[], rows: readonly CsvRow[]): void {
   process.stdout.write(formatCsv(head, rows));
 }
 

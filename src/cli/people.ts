@@ -4,7 +4,7 @@
 import type { Command } from 'commander';
 import type { People } from '../broker/people.ts';
 import type { Person } from '../broker/people-parts.ts';
-import { ROLES, type StaffRefusal } from '../broker/people-staff.ts';
+import { ROLES, type StaffRefusal, type StaffResult } from '../broker/people-staff.ts';
 import { openPeople, openStore, realmOf } from '../parts.ts';
 import { composeLetters } from '../web/letters.ts';
 import { addConfigOption, configOf } from './config-option.ts';
@@ -22,7 +22,7 @@ interface Flags {
 
 const PAGE = 1000;
 
-const REASONS: Readonly<Record<StaffRefusal, string>> = {
+const REASONS: Readonly<Record<StaffRefusal | Exclude<StaffResult, 'done'>, string>> = {
   'email-invalid': 'this is not an e-mail address',
   'email-taken': 'there is a person with this e-mail address already',
   'name-invalid':
@@ -32,6 +32,7 @@ const REASONS: Readonly<Record<StaffRefusal, string>> = {
   'no-such-person': 'there is no person with this e-mail address',
   'password-short': 'a password has 12 characters at least',
   'password-long': 'a password has 256 octets at most',
+  'last-administrator': 'this is the last administrator: give somebody else the role first',
   'password-obvious': 'this password is easy to guess',
 };
 
@@ -159,10 +160,11 @@ async function withPeople<T>(flags: Flags, work: (people: People) => Promise<T>)
 async function withPerson(
   flags: Flags,
   email: string,
-  work: (people: People, person: Person) => Promise<unknown>,
+  work: (people: People, person: Person) => Promise<StaffResult>,
 ): Promise<void> {
   await withPeople(flags, async (people) => {
     const found = (await people.staff.find(email)) ?? fail(REASONS['no-such-person']);
-    await work(people, found);
+    const result = await work(people, found);
+    if (result !== 'done') fail(REASONS[result]);
   });
 }

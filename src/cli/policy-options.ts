@@ -1,7 +1,7 @@
 // The options that say what tunnels may do, for one tunnel and for a group, and how they are shown.
 
 import type { Command } from 'commander';
-import { type EffectivePolicy, MTU_RANGE, RATE_RANGE } from '../broker/policy.ts';
+import { type EffectivePolicy, MTU_RANGE, parseRate, RATE_RANGE } from '../broker/policy.ts';
 import type { PolicyChange, TunnelPolicy } from '../store/policies.ts';
 import { fail, formatRate, wholeNumber } from './output.ts';
 
@@ -44,17 +44,14 @@ export function policyChangeOf(flags: PolicyFlags): PolicyChange {
   };
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, G: 1e9 };
-
 function rateOf(name: string, text: string): number | undefined {
   if (text === 'default') return undefined;
-  if (text === 'none') return 0;
-  const [, number, unit = ''] = /^([0-9]+(?:\.[0-9]+)?)([kMG]?)$/.exec(text) ?? [];
-  const rate = Math.round(Number(number) * (UNITS[unit] ?? 1));
-  if (rate >= RATE_RANGE.min && rate <= RATE_RANGE.max) return rate;
-  return fail(
-    `${name} is none, default, or from ${formatRate(RATE_RANGE.min)} to ` +
-      `${formatRate(RATE_RANGE.max)}: a number of bits a second, perhaps with k, M or G`,
+  return (
+    parseRate(text) ??
+    fail(
+      `${name} is none, default, or from ${formatRate(RATE_RANGE.min)} to ` +
+        `${formatRate(RATE_RANGE.max)}: a number of bits a second, perhaps with k, M or G`,
+    )
   );
 }
 

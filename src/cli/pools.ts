@@ -39,7 +39,9 @@ export function addPoolCommands(program: Command): void {
         delegation: maxDelegations,
         'ipv4-link': maxIpv4Tunnels,
       };
-      const added = await withStore(config, (store) => addPool(store, wish, capacity, Date.now()));
+      const added = await withStore(config, (store) =>
+        addPool(store, wish, capacity, Date.now(), { act: 'pool-add', subject: `pool:${text}` }),
+      );
       if (!added.ok) fail(explain(added, text, purpose));
       const { positionCount } = added.pool;
       if (flags.json) {

@@ -94,7 +94,7 @@ export function addTunnelCommands(program: Command): void {
       const { config } = configOf(flags);
       const changed = await withStore(config, async (store) => {
         const { id } = await findTunnel(store, which);
-        await store.setTunnelPolicy(id, change, Date.now());
+        await store.setTunnelPolicy(id, change, Date.now(), auditOf('limits', id));
         return findTunnel(store, String(id));
       });
       const holds = effectiveJson(effectivePolicy(changed), config.tunnel.mtu);
@@ -118,7 +118,8 @@ export function addTunnelCommands(program: Command): void {
         const { id, user } = await withStore(config, async (store) => {
           const found = await findTunnel(store, which);
           // Either takes the client away.
-          if (found.state !== state) await store.setTunnelState(found.id, state, Date.now());
+          if (found.state !== state)
+            await store.setTunnelState(found.id, state, Date.now(), auditOf(state, found.id));
           return found;
         });
         if (flags.json) printJson({ tunnel: id, result: state });
@@ -132,12 +133,17 @@ export function addTunnelCommands(program: Command): void {
       const { config } = configOf(flags);
       const closed = await withStore(config, async (store) => {
         const found = await findTunnel(store, which);
-        await store.closeTunnel(found.id, Date.now());
+        await store.closeTunnel(found.id, Date.now(), auditOf('close', found.id));
         return found;
       });
       if (flags.json) printJson({ tunnel: closed.id, result: 'closed' });
       else console.log(`Closed tunnel ${closed.id} of ${closed.user?.name ?? 'nobody'}`);
     });
+}
+
+/** By nobody who was signed in. */
+function auditOf(act: string, tunnelId: number) {
+  return { act: `tunnel-${act}`, subject: `tunnel:${tunnelId}` };
 }
 
 /** In the order in which they were made. */

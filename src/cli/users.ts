@@ -104,9 +104,15 @@ export function addUserCommands(program: Command): void {
     .description(`put a user into a group, or into ${NO_GROUP}: its limits are the user’s then`)
     .action(async (name: string, group: string, flags: Flags) => {
       const { config } = configOf(flags);
-      const result = await withStore(config, (store) =>
-        moveToGroup(store, name, group, Date.now()),
-      );
+      const result = await withStore(config, async (store) => {
+        const user = await store.user(name);
+        const audit = user && {
+          act: 'user-group',
+          subject: `user:${user.id}`,
+          details: { to: group },
+        };
+        return moveToGroup(store, name, group, Date.now(), audit);
+      });
       if (!result.ok)
         fail(
           result.refusal === 'no-such-user'

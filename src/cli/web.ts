@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Command } from 'commander';
 import { pino } from 'pino';
 import { formatIp, parseIpv4 } from '../address.ts';
+import { Desk } from '../broker/desk.ts';
 import { Visitors } from '../broker/visitors.ts';
 import type { Config } from '../config.ts';
 import { defaultUplink, ipv4AddressesOf } from '../host.ts';
@@ -16,6 +17,7 @@ import { startWeb } from '../web/server.ts';
 import { smtpTransport } from '../web/smtp.ts';
 import { addConfigOption, configOf } from './config-option.ts';
 
+const DAY_MS = 86_400_000;
 const ASK_EVERY_MS = 5000;
 const ANSWER_WITHIN_MS = 2000;
 
@@ -89,10 +91,18 @@ async function build(
     say(`Mails go to ${smtp.host} port ${smtp.port}`);
   } else say('No mail server (mail.host): mails wait in the store');
 
+  const { maxTunnels, maxDelegations, maxIpv4Tunnels } = config.dataplane;
+  const desk = new Desk({
+    store,
+    people,
+    capacity: { link: maxTunnels, delegation: maxDelegations, 'ipv4-link': maxIpv4Tunnels },
+    pastKeptMs: config.history.attachmentsDays * DAY_MS,
+  });
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(listen) ?? [];
   const web = await startWeb(
     {
       people,
+      desk,
       tunnels: await openTunnelDesk(config, store, parseIpv4(addressOf(config) ?? '')),
       live,
       visitors: new Visitors(store),

@@ -1,6 +1,7 @@
 // Who did what to whom, when. Entries are written in the transaction of the act that they are about,
 // and never changed; only what leads to somebody who was erased is taken out.
 
+import { sql } from 'kysely';
 import type { Act } from './changes.ts';
 import type { StoreAccess } from './people-access.ts';
 import type { Reader } from './schema.ts';
@@ -21,6 +22,17 @@ export interface AuditRecord extends AuditEntry {
   readonly atMs: number;
   /** The e-mail address of who did it, while there is such a person. */
   readonly email: string | undefined;
+}
+
+/** What is left out matters not. */
+export interface AuditFilter {
+  /** Who did it; null: the command line, or nobody who was signed in. */
+  readonly personId?: number | null | undefined;
+  readonly act?: string | undefined;
+  /** To any of these. */
+  readonly subjects?: readonly string[] | undefined;
+  readonly fromMs?: number | undefined;
+  readonly untilMs?: number | undefined;
 }
 
 export async function appendAudit({ tx, nowMs }: Act, entry: AuditEntry): Promise<void> {
@@ -66,12 +78,41 @@ export class AuditLog {
   }
 
   /** The `limit` entries before the id, the latest first; undefined: the latest of all. */
-  async before(id: number | undefined, limit: number): Promise<readonly AuditRecord[]> {
+  async before(
+    id: number | undefined,
+    limit: number,
+    { personId, act, subjects, fromMs, untilMs }: AuditFilter = {},
+  ): Promise<readonly AuditRecord[]> {
     const rows = await entries(this.#access.reading())
       .where('audit_log.id', '<', id ?? Number.MAX_SAFE_INTEGER)
+      .$if(personId === null, (query) => query.where('audit_log.person_id', 'is', null))
+      .$if(typeof personId === 'number', (query) =>
+        query.where('audit_log.person_id', '=', personId!),
+      )
+      .$if(act !== undefined, (query) => query.where('audit_log.act', '=', act!))
+      .$if(subjects !== undefined, (query) =>
+        query.where('audit_log.subject', 'in', subjects ?? []),
+      )
+      .$if(fromMs !== undefined, (query) => query.where('audit_log.at_ms', '>=', fromMs!))
+      .$if(untilMs !== undefined, (query) => query.where('audit_log.at_ms', '<=', untilMs!))
       .limit(limit)
       .execute();
     return rows.map(toRecord);
+  }
+
+  /** Every kind of act that there is an entry of, in the order of the alphabet. */
+  async acts(): Promise<readonly string[]> {
+    // From each to the next one along the index: there are few kinds and many entries.
+    const { rows } = await sql<{ act: string }>`
+      with recursive kinds (act) as (
+        select min(act) from audit_log
+        union all
+        select (select min(act) from audit_log where act > kinds.act) from kinds
+        where kinds.act is not null
+      )
+      select act from kinds where act is not null
+    `.execute(this.#access.reading());
+    return rows.map(({ act }) => act);
   }
 
   /** What a person did and what was done to them, the latest first. */

@@ -4,6 +4,7 @@
 
 import { type ColumnDefinitionBuilder, sql } from 'kysely';
 import type { Backend, IdentityColumn } from './backend.ts';
+import { addDeskTables } from './desk-migration.ts';
 import { StoreError } from './error.ts';
 import { addHistory } from './history-migration.ts';
 import type { Reader, Writer } from './schema.ts';
@@ -53,6 +54,7 @@ const MIGRATIONS: readonly Migration[] = [
   addPeople,
   (db, _, backend) => addHistory(db, backend),
   addStaticClients,
+  addDeskTables,
 ];
 
 async function createFirstSchema(db: Writer, identity: IdentityColumn): Promise<void> {

@@ -2,6 +2,7 @@
 // What they prove who they are with is opaque here: hashes, and what the broker sealed. Every writing
 // method is one transaction, with its entry in the audit log and its mail.
 
+import { sql } from 'kysely';
 import { ApiTokens } from './api-tokens.ts';
 import { type AuditEntry, AuditLog, appendAudit, forgetInAudit } from './audit-log.ts';
 import type { Act } from './changes.ts';
@@ -139,13 +140,27 @@ export class PeopleStore {
     await this.#update(personId, { language }, undefined, nowMs);
   }
 
-  async setRole(personId: number, role: Role, audit: AuditEntry, nowMs: number): Promise<void> {
-    await this.#update(personId, { role }, audit, nowMs);
+  /** The last administrator who can sign in stays one. */
+  async setRole(
+    personId: number,
+    role: Role,
+    audit: AuditEntry,
+    nowMs: number,
+  ): Promise<'done' | 'no-such-person' | 'last-administrator'> {
+    return this.#access.act(nowMs, async (act) => {
+      const person = await readPerson(act.tx, { id: personId });
+      if (!person) return 'no-such-person';
+      if (role !== 'administrator' && (await isLastAdministrator(act.tx, person)))
+        return 'last-administrator';
+      await act.tx.updateTable('people').set({ role }).where('id', '=', personId).execute();
+      await appendAudit(act, audit);
+      return 'done';
+    });
   }
 
   /**
    * Who is not active is signed out, and the user's tunnels lose their clients. `mail`: tells the
-   * person. False: there is no such person.
+   * person. The last administrator who can sign in stays so.
    */
   async setState(
     personId: number,
@@ -153,16 +168,18 @@ export class PeopleStore {
     mail: string | undefined,
     audit: AuditEntry,
     nowMs: number,
-  ): Promise<boolean> {
+  ): Promise<'done' | 'no-such-person' | 'last-administrator'> {
     return this.#access.act(nowMs, async (act) => {
       const person = await readPerson(act.tx, { id: personId });
-      if (!person) return false;
+      if (!person) return 'no-such-person';
+      if (state !== 'active' && (await isLastAdministrator(act.tx, person)))
+        return 'last-administrator';
       await act.tx.updateTable('people').set({ state }).where('id', '=', personId).execute();
       if (state !== 'active') await endSessions(act, personId, undefined);
       if (person.user) await setUserDisabled(act, person.user.id, state !== 'active');
       await queueMail(act, mail);
       await appendAudit(act, audit);
-      return true;
+      return 'done';
     });
   }
 
@@ -380,7 +397,7 @@ export class PeopleStore {
 
   async #update(
     personId: number,
-    set: { role?: Role; language?: string; password_hash?: string },
+    set: { language?: string; password_hash?: string },
     audit: AuditEntry | undefined,
     nowMs: number,
   ): Promise<void> {
@@ -389,6 +406,21 @@ export class PeopleStore {
       if (audit) await appendAudit(act, audit);
     });
   }
+}
+
+async function isLastAdministrator(db: Reader, { id, role, state }: Person): Promise<boolean> {
+  if (role !== 'administrator' || state !== 'active') return false;
+  const other = await db
+    .selectFrom('people')
+    .select('id')
+    // As the index of staff says it.
+    .where(sql<boolean>`role <> 'user'`)
+    .where('role', '=', 'administrator')
+    .where('state', '=', 'active')
+    .where('id', '!=', id)
+    .limit(1)
+    .executeTakeFirst();
+  return other === undefined;
 }
 
 async function endSessions({ tx }: Act, personId: number, keep: number | undefined): Promise<void> {

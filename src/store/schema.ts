@@ -5,6 +5,7 @@
 // shell. Times are milliseconds since 1970. Booleans are the time since when, or null.
 
 import type { Generated, Kysely } from 'kysely';
+import type { DeskTables } from './desk-tables.ts';
 import type { HistoryTables } from './history-tables.ts';
 import type { PeopleTables } from './people-tables.ts';
 
@@ -22,7 +23,7 @@ export type Encapsulation = 'v6v4' | 'v6udpv4';
 export type Ports = 'open' | 'closed';
 export type ChangeKind = 'slot' | 'ipv4-slot' | 'owner' | 'pool' | 'user' | 'group';
 
-export interface Tables extends PeopleTables, HistoryTables {
+export interface Tables extends PeopleTables, HistoryTables, DeskTables {
   schema_version: { version: number };
   settings: { name: string; value: string };
   users: {

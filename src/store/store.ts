@@ -2,6 +2,8 @@
 // change feed. Every writing method is one transaction, on the disk when its promise is fulfilled.
 // Every method may reject with StoreError. Policy, clocks, secrets and the kernel are the broker's.
 
+import { Announcements } from './announcements.ts';
+import { type AuditEntry, appendAudit } from './audit-log.ts';
 import type { Backend, Room } from './backend.ts';
 import { type NamedSecret, putUsers, removeNumberedUsers } from './bulk-users.ts';
 import {
@@ -12,6 +14,7 @@ import {
   latestChangeId,
   readChanges,
 } from './changes.ts';
+import { Directory } from './directory.ts';
 import { StoreError } from './error.ts';
 import { HistoryStore } from './history.ts';
 import {
@@ -28,8 +31,10 @@ import {
   standingIpv4Tunnel,
 } from './ipv4-tunnels.ts';
 import { migrate } from './migrations.ts';
+import { Overview } from './overview.ts';
 import { type Ownership, readOwnership, readOwnershipsFrom } from './ownerships.ts';
 import { PeopleStore } from './people.ts';
+import type { StoreAccess } from './people-access.ts';
 import {
   addGroup,
   type Group,
@@ -84,6 +89,7 @@ import {
   removeUser,
   type SealedSecret,
   secretColumns,
+  setUserColumns,
   setUserDisabled,
   toUser,
   type User,
@@ -96,11 +102,15 @@ const CHANGES_KEPT = 100_000;
 export class Store {
   readonly #backend: Backend;
   readonly #changesKept: number;
+  readonly #keepsPast: boolean;
   /** Who signs in to the portal, and what is theirs. */
   readonly people: PeopleStore;
-  readonly #keepsPast: boolean;
   /** Who had which address. */
   readonly history: HistoryStore;
+  /** Users and tunnels, looked for. */
+  readonly directory: Directory;
+  readonly overview: Overview;
+  readonly announcements: Announcements;
   /** What went through tunnels. */
   readonly traffic: TrafficStore;
   #closed = false;
@@ -108,12 +118,16 @@ export class Store {
   private constructor(backend: Backend, changesKept: number, keepsPast: boolean) {
     this.#backend = backend;
     this.#changesKept = changesKept;
-    this.people = new PeopleStore({
+    this.#keepsPast = keepsPast;
+    const access: StoreAccess = {
       reading: () => this.#db,
       act: (nowMs, act) => this.#act(nowMs, act),
       actOrUndo: (nowMs, act) => this.#actOrUndo(nowMs, act),
-    });
-    this.#keepsPast = keepsPast;
+    };
+    this.people = new PeopleStore(access);
+    this.directory = new Directory(access);
+    this.overview = new Overview(access);
+    this.announcements = new Announcements(access);
     const room: Room = {
       reading: () => this.#db,
       writing: (write) => this.#open.transaction(write),
@@ -208,38 +222,33 @@ export class Store {
 
   /** False: there is no such user. */
   async setUserSecret(userId: number, secret: SealedSecret, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, async ({ tx, changed }) => {
-      const { numUpdatedRows } = await tx
-        .updateTable('users')
-        .set(secretColumns(secret))
-        .where('id', '=', userId)
-        .executeTakeFirst();
-      changed('user', userId);
-      return numUpdatedRows === 1n;
-    });
+    return this.#act(nowMs, (act) => setUserColumns(act, userId, secretColumns(secret)));
   }
 
   /** Disabling takes the clients away from the user's tunnels too. False: there is no such user. */
-  async setUserDisabled(userId: number, disabled: boolean, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, (act) => setUserDisabled(act, userId, disabled));
+  async setUserDisabled(
+    userId: number,
+    disabled: boolean,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    return this.#act(nowMs, (act) => setUserDisabled(act, userId, disabled), audit);
   }
 
   /** For logins from now on. False: there is no such user. */
-  async setProxyTrust(userId: number, trusted: boolean, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, async ({ tx, changed }) => {
-      const { numUpdatedRows } = await tx
-        .updateTable('users')
-        .set({ proxy_trusted_at_ms: trusted ? nowMs : null })
-        .where('id', '=', userId)
-        .executeTakeFirst();
-      changed('user', userId);
-      return numUpdatedRows === 1n;
-    });
+  async setProxyTrust(
+    userId: number,
+    trusted: boolean,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    const columns = { proxy_trusted_at_ms: trusted ? nowMs : null };
+    return this.#act(nowMs, (act) => setUserColumns(act, userId, columns), audit);
   }
 
   /** See {@link removeUser}. */
-  async removeUser(userId: number, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, (act) => removeUser(act, userId));
+  async removeUser(userId: number, nowMs: number, audit?: AuditEntry): Promise<boolean> {
+    return this.#act(nowMs, (act) => removeUser(act, userId), audit);
   }
 
   /** See {@link putUsers}: one transaction for all of them. */
@@ -254,8 +263,13 @@ export class Store {
 
   // Groups of users
 
-  async addGroup(name: string, policy: PolicyChange, nowMs: number): Promise<Group | 'name-taken'> {
-    return this.#act(nowMs, (act) => addGroup(act, name, policy));
+  async addGroup(
+    name: string,
+    policy: PolicyChange,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<Group | 'name-taken'> {
+    return this.#act(nowMs, (act) => addGroup(act, name, policy), audit);
   }
 
   async group(name: string): Promise<Group | undefined> {
@@ -268,29 +282,33 @@ export class Store {
   }
 
   /** False: there is no such group. */
-  async setGroupPolicy(groupId: number, change: PolicyChange, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, (act) => setGroupPolicy(act, groupId, change));
+  async setGroupPolicy(
+    groupId: number,
+    change: PolicyChange,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    return this.#act(nowMs, (act) => setGroupPolicy(act, groupId, change), audit);
   }
 
   /** `in-use`: it has users. */
   async removeGroup(
     groupId: number,
     nowMs: number,
+    audit?: AuditEntry,
   ): Promise<'removed' | 'in-use' | 'no-such-group'> {
-    return this.#act(nowMs, (act) => removeGroup(act, groupId));
+    return this.#act(nowMs, (act) => removeGroup(act, groupId), audit);
   }
 
   /** Undefined: in none. False: there is no such user. */
-  async setUserGroup(userId: number, groupId: number | undefined, nowMs: number): Promise<boolean> {
-    return this.#act(nowMs, async ({ tx, changed }) => {
-      const { numUpdatedRows } = await tx
-        .updateTable('users')
-        .set({ group_id: groupId ?? null })
-        .where('id', '=', userId)
-        .executeTakeFirst();
-      changed('user', userId);
-      return numUpdatedRows === 1n;
-    });
+  async setUserGroup(
+    userId: number,
+    groupId: number | undefined,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    const columns = { group_id: groupId ?? null };
+    return this.#act(nowMs, (act) => setUserColumns(act, userId, columns), audit);
   }
 
   /** The next `limit` tunnels of the user, or of the group's users, after the tunnel id. */
@@ -305,8 +323,13 @@ export class Store {
   // Pools
 
   /** See {@link addPool}. */
-  async addPool(asked: NewPool, capacity: number, nowMs: number): Promise<AddPoolResult> {
-    return this.#act(nowMs, (act) => addPool(act, asked, capacity));
+  async addPool(
+    asked: NewPool,
+    capacity: number,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<AddPoolResult> {
+    return this.#act(nowMs, (act) => addPool(act, asked, capacity), audit);
   }
 
   /** In the order in which they were added. */
@@ -355,21 +378,33 @@ export class Store {
   }
 
   /** Frees the tunnel's addresses. False: there is no such tunnel. */
-  async closeTunnel(tunnelId: number, nowMs: number): Promise<boolean> {
-    return this.#onTunnel(tunnelId, nowMs, closeTunnel);
+  async closeTunnel(tunnelId: number, nowMs: number, audit?: AuditEntry): Promise<boolean> {
+    return this.#onTunnel(tunnelId, nowMs, closeTunnel, audit);
   }
 
   /** Either way the tunnel's client is taken away. False: there is no such tunnel. */
-  async setTunnelState(tunnelId: number, state: TunnelState, nowMs: number): Promise<boolean> {
-    return this.#onTunnel(tunnelId, nowMs, (act, tunnel) => setTunnelState(act, tunnel, state));
+  async setTunnelState(
+    tunnelId: number,
+    state: TunnelState,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    const set = (act: Act, tunnel: AnyTunnel) => setTunnelState(act, tunnel, state);
+    return this.#onTunnel(tunnelId, nowMs, set, audit);
   }
 
   /** False: there is no such tunnel. */
-  async setTunnelPolicy(tunnelId: number, change: PolicyChange, nowMs: number): Promise<boolean> {
-    return this.#onTunnel(tunnelId, nowMs, async (act, tunnel) => {
+  async setTunnelPolicy(
+    tunnelId: number,
+    change: PolicyChange,
+    nowMs: number,
+    audit?: AuditEntry,
+  ): Promise<boolean> {
+    const set = async (act: Act, tunnel: AnyTunnel) => {
       await setTunnelPolicy(act, tunnelId, change);
       act.changed(slotKind(tunnel), tunnel.slot);
-    });
+    };
+    return this.#onTunnel(tunnelId, nowMs, set, audit);
   }
 
   async tunnel(key: TunnelKey): Promise<Tunnel | undefined> {
@@ -464,11 +499,14 @@ export class Store {
 
   // Transactions
 
-  async #act<T>(nowMs: number, act: (act: Act) => Promise<T>): Promise<T> {
+  /** The entry goes into the audit log with what was done; a refusal has done nothing. */
+  async #act<T>(nowMs: number, act: (act: Act) => Promise<T>, audit?: AuditEntry): Promise<T> {
     return this.#open.transaction(async (tx) => {
       const changes: Omit<Change, 'id'>[] = [];
       const changed: Act['changed'] = (kind, subject) => changes.push({ kind, subject });
-      const result = await act({ tx, nowMs, keepsPast: this.#keepsPast, changed });
+      const context: Act = { tx, nowMs, keepsPast: this.#keepsPast, changed };
+      const result = await act(context);
+      if (audit && isDone(result)) await appendAudit(context, audit);
       await appendChanges(tx, changes, nowMs, this.#changesKept);
       return result;
     });
@@ -494,13 +532,21 @@ export class Store {
     tunnelId: number,
     nowMs: number,
     act: (act: Act, tunnel: AnyTunnel) => Promise<void>,
+    audit?: AuditEntry,
   ): Promise<boolean> {
-    return this.#act(nowMs, async (context) => {
+    const onIt = async (context: Act) => {
       const tunnel = await anyTunnel(context.tx, tunnelId);
       if (tunnel) await act(context, tunnel);
       return tunnel !== undefined;
-    });
+    };
+    return this.#act(nowMs, onIt, audit);
   }
+}
+
+/** Whether an act's result says that it was done: refusals are false, a word, or not `ok`. */
+function isDone(result: unknown): boolean {
+  if (typeof result === 'object' && result !== null) return !('ok' in result) || result.ok === true;
+  return result === true || result === 'removed';
 }
 
 const userByName = prepared((db, name: string) =>

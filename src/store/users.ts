@@ -1,9 +1,10 @@
 // The acts on users that the store's own methods share with those about people. Knows no secret, only
 // what the broker sealed of it.
 
+import type { Updateable } from 'kysely';
 import type { Act } from './changes.ts';
 import { readIpv4Tunnel } from './ipv4-tunnels.ts';
-import type { Reader } from './schema.ts';
+import type { Reader, Tables } from './schema.ts';
 import { closeTunnel, takeDownTunnel } from './tunnel-acts.ts';
 import { type AnyTunnel, readTunnel } from './tunnels.ts';
 
@@ -52,6 +53,21 @@ export async function insertUser(
     groupId: undefined,
     createdAtMs: nowMs,
   };
+}
+
+/** False: there is no such user. */
+export async function setUserColumns(
+  { tx, changed }: Act,
+  userId: number,
+  columns: Updateable<Tables['users']>,
+): Promise<boolean> {
+  const { numUpdatedRows } = await tx
+    .updateTable('users')
+    .set(columns)
+    .where('id', '=', userId)
+    .executeTakeFirst();
+  changed('user', userId);
+  return numUpdatedRows === 1n;
 }
 
 /** Disabling takes the clients away from the user's tunnels too. False: there is no such user. */

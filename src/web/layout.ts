@@ -6,14 +6,15 @@ import { LANGUAGES, type Language } from './i18n/languages.ts';
 export interface Frame {
   readonly title: string;
   readonly main: HtmlValue;
-  /** `form`: a narrow column; `wide`: as wide as there is room for. */
-  readonly kind: 'form' | 'text' | 'wide';
+  /** `form`: a narrow column; `wide`: as wide as there is room for; `desk`: staff's, with a menu. */
+  readonly kind: 'form' | 'text' | 'wide' | 'desk';
   /** Modules that make the page nicer; it works without. */
   readonly scripts: readonly string[];
   readonly language: Language;
   readonly service: { readonly name: string; readonly contact: string };
   /** Who is signed in: their address or name. */
   readonly who: string | undefined;
+  readonly isStaff: boolean;
   readonly maySignUp: boolean;
   /** What was just done. */
   readonly notice: string | undefined;
@@ -50,6 +51,7 @@ export function layout(frame: Frame): string {
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="${asset('mark.svg')}" type="image/svg+xml">
 <link rel="stylesheet" href="${asset('style.css')}">
+${kind === 'desk' && html`<link rel="stylesheet" href="${asset('desk.css')}">`}
 ${scripts.map(
   (name) => html`<script type="module" src="${asset(name)}"></script>
 `,
@@ -67,6 +69,7 @@ ${scripts.map(
           ${frame.maySignUp && html`<a class="button small" href="/sign-up">${words.signUp}</a>`}
         `
         : html`
+          ${frame.isStaff && html`<a href="/admin">${language.words.admin.title}</a>`}
           <a href="/tunnels">${language.words.tunnels.title}</a>
           <a href="/account"><bdi>${who}</bdi></a>
           <form method="post" action="/sign-out">${csrf}

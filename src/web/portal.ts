@@ -2,6 +2,7 @@
 // no data plane; what a page wants to show or do, a desk of the broker's offers.
 
 import type { Logger } from 'pino';
+import type { Desk } from '../broker/desk.ts';
 import type { People } from '../broker/people.ts';
 import type { TunnelDesk } from '../broker/tunnel-desk.ts';
 import type { Visitors } from '../broker/visitors.ts';
@@ -10,6 +11,8 @@ import type { LiveSource } from './live-source.ts';
 
 export interface Portal {
   readonly people: People;
+  /** For staff. */
+  readonly desk: Desk;
   readonly tunnels: TunnelDesk;
   /** What the kernel counts at present, by way of the daemon. */
   readonly live: LiveSource;

@@ -1,9 +1,9 @@
-// How pages are registered: by who may see them. A page for members never runs for anybody else, and no
-// form is taken that was not ours.
+// How pages are registered: by who may see them. A page for members never runs for anybody else, a page
+// for staff names the permission that it takes, and no form is taken that was not ours.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Role } from '../broker/people-parts.ts';
 import type { SignedIn } from '../broker/people-sign-in.ts';
+import { isStaff, type Permission, permits } from '../broker/permissions.ts';
 import { failurePage } from './failures.ts';
 import { csrfFits } from './session.ts';
 import { type House, Visit } from './visit.ts';
@@ -35,14 +35,14 @@ export class Routes {
     );
   }
 
-  /** For who has one of the roles. */
-  staff(...roles: readonly Role[]): RouteSet<[me: SignedIn]> {
+  /** For staff whose role has the permission. To who is no staff there are no such pages. */
+  staff(permission: Permission): RouteSet<[me: SignedIn]> {
     return this.#set((visit, handler: (visit: Visit, me: SignedIn) => Answer) => {
       if (!visit.signedIn) return sendToSignIn(visit);
-      return roles.includes(visit.signedIn.person.role)
-        ? handler(visit, visit.signedIn)
-        : failurePage(visit, 'forbidden');
-    });
+      const { role } = visit.signedIn.person;
+      if (permits(role, permission)) return handler(visit, visit.signedIn);
+      return failurePage(visit, isStaff(role) ? 'forbidden' : 'notFound');
+    }, permission);
   }
 
   /** Runs when the server is to end, before it waits for what is open. */
@@ -52,15 +52,17 @@ export class Routes {
 
   #set<Rest extends readonly unknown[]>(
     admit: (visit: Visit, handler: (visit: Visit, ...rest: Rest) => Answer) => Answer,
+    permission?: Permission,
   ): RouteSet<Rest> {
+    const config = permission === undefined ? {} : { permission };
     return {
       get: (path, handler) => {
-        this.#app.get(path, async (request, reply) =>
+        this.#app.get(path, { config }, async (request, reply) =>
           admit(await this.#visit(request, reply), handler),
         );
       },
       post: (path, handler) => {
-        this.#app.post(path, async (request, reply) => {
+        this.#app.post(path, { config }, async (request, reply) => {
           const visit = await this.#visit(request, reply);
           return this.#formIsOurs(visit) ? admit(visit, handler) : failurePage(visit, 'stale');
         });

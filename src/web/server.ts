@@ -6,10 +6,12 @@ import type { Server as TlsServer } from 'node:tls';
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import { type FastifyError, type FastifyInstance, fastify, LogController } from 'fastify';
-import { addApi } from './api/api.ts';
+import { addApi, REQUESTS_A_MINUTE } from './api/api.ts';
 import { isApiPath, problem, problemOf } from './api/problems.ts';
+import { addDyndns } from './dyndns.ts';
 import { type Failure, failurePage, statusOf } from './failures.ts';
 import { accountPages } from './pages/account.ts';
+import { ADMIN_PAGES } from './pages/admin.ts';
 import { frontPages } from './pages/front.ts';
 import { resetPages } from './pages/reset.ts';
 import { securityPages } from './pages/security.ts';
@@ -22,6 +24,7 @@ import { tunnelsPages } from './pages/tunnels.ts';
 import type { Portal } from './portal.ts';
 import { Routes } from './routes.ts';
 import { Cookies } from './session.ts';
+import { type StaffRoute, watchStaffRoutes } from './staff-routes.ts';
 import { StaticFiles } from './static-files.ts';
 import { type House, Visit } from './visit.ts';
 
@@ -33,12 +36,15 @@ export interface WebOptions {
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   /** Addresses and prefixes of proxies that are believed. */
   readonly trustProxy: readonly string[];
+  /** Of one person to the API; 300 by default. */
+  readonly requestsAMinute?: number;
   /** How often the certificate's file is looked at. */
   readonly lookEveryMs?: number;
 }
 
 export interface RunningWeb {
   readonly port: number;
+  readonly staffRoutes: readonly StaffRoute[];
   /** Lets requests under way end. */
   close(): Promise<void>;
 }
@@ -57,6 +63,7 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   accountPages,
   securityPages,
   tokenPages,
+  ...ADMIN_PAGES,
   tunnelsPages,
   tunnelPages,
   tunnelSetupPages,
@@ -78,21 +85,27 @@ export async function startWeb(portal: Portal, options: WebOptions): Promise<Run
   await app.register(cookie);
   await app.register(formbody, { bodyLimit: MAX_BODY_OCTETS });
 
+  const staffRoutes = watchStaffRoutes(app);
   const house: House = { portal, cookies: new Cookies(secure), files: new StaticFiles() };
   addHeaders(app, secure);
   addLog(app, portal);
   addErrors(app, house);
   house.files.serve(app);
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
+  addDyndns(app, portal);
   const routes = new Routes(app, house);
   for (const add of PAGES) add(routes);
-  await app.register(async (api) => addApi(api, portal), { prefix: '/api/v1' });
+  await app.register(
+    async (api) => addApi(api, house, options.requestsAMinute ?? REQUESTS_A_MINUTE),
+    { prefix: '/api/v1' },
+  );
 
   await app.listen({ host, port });
   const stopWatching = tls && watchTls(app, tls, portal, options.lookEveryMs ?? LOOK_EVERY_MS);
   const address = app.server.address();
   return {
     port: typeof address === 'object' ? (address?.port ?? port) : port,
+    staffRoutes,
     close: async () => {
       stopWatching?.();
       await app.close();

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type IpAddress, parseIp } from '../address.ts';
 import type { Visitor } from '../broker/people-parts.ts';
 import type { SignedIn } from '../broker/people-sign-in.ts';
+import { isStaff } from '../broker/permissions.ts';
 import { Fields, type Mistakes } from './fields.ts';
 import { type Html, type HtmlValue, html } from './html.ts';
 import { acceptedLanguage, LANGUAGES, type Language, languageOf } from './i18n/languages.ts';
@@ -12,6 +13,7 @@ import { type Frame, layout } from './layout.ts';
 import type { Portal } from './portal.ts';
 import { type Cookies, csrfToken, makeVisitorToken } from './session.ts';
 import type { StaticFiles } from './static-files.ts';
+import { formatTime } from './times.ts';
 
 export type Flash = keyof Words['flash'];
 
@@ -58,11 +60,7 @@ export class Visit {
       languageOf(house.cookies.read(request, 'language')) ??
       acceptedLanguage(request.headers['accept-language']) ??
       LANGUAGES[house.portal.service.language];
-    this.visitor = {
-      address: addressOf(request),
-      userAgent: request.headers['user-agent'] ?? '',
-      language: this.language.tag,
-    };
+    this.visitor = { ...visitorOf(request), language: this.language.tag };
   }
 
   get words(): Words {
@@ -86,6 +84,12 @@ export class Visit {
   /** What stands in the path at `:name`; empty when there is nothing. */
   param(name: string): string {
     return (this.request.params as Readonly<Record<string, string>>)[name] ?? '';
+  }
+
+  /** As {@link param}, of a number; undefined: it is none. */
+  id(name = 'id'): number | undefined {
+    const text = this.param(name);
+    return /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined;
   }
 
   /** All that a form says under one name: check boxes. */
@@ -129,6 +133,7 @@ export class Visit {
       language: this.language,
       service: portal.service,
       who: person && (person.user?.name ?? person.email),
+      isStaff: person !== undefined && isStaff(person.role),
       maySignUp: !['closed', 'invitation'].includes(portal.people.signUps.policy),
       notice:
         flash !== undefined && Object.hasOwn(this.words.flash, flash)
@@ -167,14 +172,15 @@ export class Visit {
   time(atMs: number | undefined): HtmlValue {
     if (atMs === undefined) return '–';
     const at = new Date(atMs);
-    const shown = new Intl.DateTimeFormat(this.language.locale, {
-      dateStyle: 'medium',
-      timeStyle: 'short',
-      hourCycle: 'h23',
-      timeZone: 'UTC',
-    }).format(at);
+    const shown = formatTime(this.language.locale, atMs);
     return html`<time datetime="${at.toISOString()}"><bdi>${shown} UTC</bdi></time>`;
   }
+}
+
+/** For who has no page, and so no language. */
+export function visitorOf(request: FastifyRequest): Visitor {
+  const { 'user-agent': userAgent = '' } = request.headers;
+  return { address: addressOf(request), userAgent, language: undefined };
 }
 
 /** IPv4 arrives as IPv4 also at a socket for both. */

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseIpv4, parseIpv6, parseIpv6Prefix } from '../../src/address.ts';
+import { formatCsv } from '../../src/broker/csv.ts';
 import { inWords, spanOf } from '../../src/cli/abuse.ts';
-import { formatCsv } from '../../src/cli/output.ts';
 import type { AttachmentTenure, LeaseTenure } from '../../src/store/history.ts';
 
 const T0 = Date.parse('2026-11-01T10:00:00Z');

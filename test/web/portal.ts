@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { parseIpv4, parseIpv6 } from '../../src/address.ts';
 import { Accounts } from '../../src/broker/accounts.ts';
+import { Desk } from '../../src/broker/desk.ts';
 import { People } from '../../src/broker/people.ts';
 import type { Mail } from '../../src/broker/people-mail.ts';
 import type { PeoplePolicy } from '../../src/broker/people-parts.ts';
@@ -20,6 +21,7 @@ import type { Store } from '../../src/store/store.ts';
 import { composeLetters } from '../../src/web/letters.ts';
 import { type LiveSource, NOTHING_LIVE } from '../../src/web/live-source.ts';
 import { startWeb } from '../../src/web/server.ts';
+import type { StaffRoute } from '../../src/web/staff-routes.ts';
 
 export const PASSWORD = 'correct horse battery staple';
 const KEY = new Uint8Array(32).fill(7);
@@ -38,7 +40,11 @@ const TERMS: TunnelTerms = {
 export interface TestPortal {
   readonly url: string;
   readonly store: Store;
+  /** The store's. */
+  readonly file: string;
   readonly people: People;
+  readonly desk: Desk;
+  readonly staffRoutes: readonly StaffRoute[];
   readonly tunnels: TunnelDesk;
   readonly mails: readonly Mail[];
   /** Sends what waits, and answers all that was sent to the address. */
@@ -55,13 +61,15 @@ export interface TestOptions extends Partial<PeoplePolicy> {
   readonly url?: string;
   readonly trustProxy?: readonly string[];
   readonly live?: LiveSource;
+  readonly requestsAMinute?: number;
   readonly terms?: Partial<TunnelTerms>;
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
 
 export async function openPortal(options: TestOptions = {}): Promise<TestPortal> {
   const directory = mkdtempSync(join(tmpdir(), 'sixway-web-'));
-  const store = await openSqliteStore({ file: join(directory, 'sixway.db'), create: true });
+  const file = join(directory, 'sixway.db');
+  const store = await openSqliteStore({ file, create: true });
   let aheadMs = 0;
   const clock = () => Date.now() + aheadMs;
   const lines: string[] = [];
@@ -103,9 +111,12 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
     mails.push(mail);
   };
   const postman = people.sendMail(transport, () => {}, 60_000);
+  const capacity = { link: 65_536, delegation: 65_536, 'ipv4-link': 256 };
+  const desk = new Desk({ store, people, capacity, pastKeptMs: 180 * DAY_MS, clock });
   const web = await startWeb(
     {
       people,
+      desk,
       tunnels,
       live: options.live ?? NOTHING_LIVE,
       visitors: new Visitors(store),
@@ -118,13 +129,17 @@ export async function openPortal(options: TestOptions = {}): Promise<TestPortal>
       port: 0,
       tls: options.tls,
       trustProxy: options.trustProxy ?? [],
+      ...(options.requestsAMinute !== undefined && { requestsAMinute: options.requestsAMinute }),
       lookEveryMs: 50,
     },
   );
   return {
     url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${web.port}`,
     store,
+    file,
     people,
+    desk,
+    staffRoutes: web.staffRoutes,
     tunnels,
     mails,
     mailsTo: async (email) => {

@@ -98,7 +98,7 @@ describe('sixway web', () => {
     assert.match(sixway('person', 'list'), /^ada@example\.net +ada +user +active +off/m);
 
     sixway('person', 'disable', 'ada@example.net');
-    assert.match((await browser.get('/account')).path, /^\/sign-in/);
+    assert.match((await browser.get('/tunnels')).path, /^\/sign-in/);
     assert.match(sixway('user', 'list'), /^ada +disabled/m);
 
     const invited = JSON.parse(sixway('person', 'invite', '--user', 'before', '--json'));

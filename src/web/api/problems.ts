@@ -7,6 +7,8 @@ const TITLES = {
   unauthorized: 'A valid token is needed in the Authorization header',
   forbidden: 'The token does not allow this',
   'not-found': 'There is no such thing',
+  refused: 'This cannot be done',
+  'too-many-requests': 'There were more requests than are allowed',
   'too-large': 'The request holds more than this server takes',
   busy: 'A lot is going on: try again in a few seconds',
   broken: 'Something went wrong on our side',
@@ -23,6 +25,7 @@ export function problem(
   status: number,
   type: ProblemType,
   detail?: string,
+  code?: string,
 ): FastifyReply {
   return reply
     .code(status)
@@ -33,6 +36,8 @@ export function problem(
         title: TITLES[type],
         status,
         ...(detail !== undefined && { detail }),
+        // Of the closed list of reasons: for programs that want to tell them apart.
+        ...(code !== undefined && { code }),
       }),
     );
 }
@@ -44,6 +49,7 @@ export function problemOf(
   status: number,
 ): FastifyReply {
   if (status === 503) return problem(reply.header('retry-after', '5'), 503, 'busy');
+  if (error.statusCode === 415) return problem(reply, 415, 'bad-request', error.message);
   if (status === 413) return problem(reply, 413, 'too-large');
   if (error.statusCode !== undefined && error.statusCode < 500)
     return problem(reply, error.statusCode, 'bad-request', error.message);

@@ -1,7 +1,8 @@
 // Arabic. See en.ts.
 
 import { type Html, html } from '../html.ts';
-import { tunnelErrors, tunnelFlashes, tunnels } from './tunnels.ar.ts';
+import { adminAr, adminErrorsAr, adminFlashAr, adminScopesAr } from './admin.ar.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.ar.ts';
 import type { Words } from './words.ts';
 
 export const ar: Words = {
@@ -32,8 +33,10 @@ export const ar: Words = {
     cancel: 'إلغاء',
     back: 'رجوع',
   },
+  admin: adminAr,
   tunnels,
   errors: {
+    ...adminErrorsAr,
     ...tunnelErrors,
     'email-invalid': 'هذا ليس عنوان بريد إلكتروني صحيحًا.',
     'email-not-invited': 'الدعوة موجّهة إلى عنوان بريد آخر.',
@@ -251,7 +254,7 @@ export const ar: Words = {
     name: 'الاسم',
     nameHint: 'لتعرف لاحقًا أي برنامج يستخدمه.',
     scopes: 'ما يُسمح به',
-    scope: { 'account:read': 'معرفة من أنت وتصدير بياناتك' },
+    scope: { ...tokenScopes, ...adminScopesAr },
     expires: 'مدة الصلاحية',
     days: (count: number) => `${count} يومًا`,
     never: 'دائمًا',
@@ -276,6 +279,7 @@ export const ar: Words = {
     submit: 'حذف كل شيء',
   },
   flash: {
+    ...adminFlashAr,
     ...tunnelFlashes,
     'signed-in': 'تم تسجيل دخولك.',
     'signed-out': 'تم تسجيل خروجك.',

@@ -3,7 +3,8 @@
 // name or an address needs its own direction inside a sentence of another.
 
 import { type Html, html } from '../html.ts';
-import { tunnelErrors, tunnelFlashes, tunnels } from './tunnels.en.ts';
+import { adminEn, adminErrorsEn, adminFlashEn, adminScopesEn } from './admin.en.ts';
+import { tokenScopes, tunnelErrors, tunnelFlashes, tunnels } from './tunnels.en.ts';
 
 export const en = {
   layout: {
@@ -33,8 +34,10 @@ export const en = {
     cancel: 'Cancel',
     back: 'Back',
   },
+  admin: adminEn,
   tunnels,
   errors: {
+    ...adminErrorsEn,
     ...tunnelErrors,
     'email-invalid': 'This is not an e-mail address.',
     'email-not-invited': 'The invitation is for another e-mail address.',
@@ -249,7 +252,7 @@ export const en = {
     name: 'Name',
     nameHint: 'So that you know later which program has it.',
     scopes: 'What it may do',
-    scope: { 'account:read': 'Read who you are, and export your data' },
+    scope: { ...tokenScopes, ...adminScopesEn },
     expires: 'Good for',
     days: (count: number) => `${count} days`,
     never: 'ever',
@@ -274,6 +277,7 @@ export const en = {
     submit: 'Erase everything',
   },
   flash: {
+    ...adminFlashEn,
     ...tunnelFlashes,
     'signed-in': 'You are signed in.',
     'signed-out': 'You are signed out.',

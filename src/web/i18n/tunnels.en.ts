@@ -202,3 +202,11 @@ export const tunnels = {
     clientOnly: 'IPv4 tunnels always wait for a client to log in over IPv6.',
   },
 };
+
+export const tokenScopes = {
+  'account:read': 'Read who you are, and export your data',
+  'account:write': 'End sessions, make and revoke tokens, erase the account',
+  'tunnels:read': 'Read your tunnels, their traffic and diagnosis',
+  'tunnels:write': 'Make, change, pause and delete tunnels, and make another secret',
+  'tunnels:endpoint': 'Say where a tunnel leads: for a router’s dynamic DNS client',
+} as const;

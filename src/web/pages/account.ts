@@ -3,6 +3,7 @@
 
 import type { FastifyReply } from 'fastify';
 import type { SignedIn } from '../../broker/people-sign-in.ts';
+import { announcements } from '../announcements.ts';
 import type { Mistakes } from '../fields.ts';
 import { bdi, type Html, type HtmlValue, html } from '../html.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
@@ -107,6 +108,7 @@ async function overview(visit: Visit, { person }: SignedIn): Promise<FastifyRepl
   return visit.page({
     title: words.title,
     main: html`
+      ${await announcements(visit)}
       <h1>${words.title}</h1>
       <dl class="settings">
         ${row(words.userName, person.user ? bdi(person.user.name) : words.userNameNone)}

@@ -2,6 +2,7 @@
 // the language, which is on every page.
 
 import { formatIp } from '../../address.ts';
+import { announcements } from '../announcements.ts';
 import { tunnelDrawing } from '../drawing.ts';
 import { code, html } from '../html.ts';
 import { languageOf } from '../i18n/languages.ts';
@@ -12,9 +13,10 @@ export function frontPages({ anybody }: Routes): void {
   anybody.get('/', async (visit) => {
     const { front: words } = visit.words;
     const { portal, visitor } = visit;
-    const [situation, isUp] = await Promise.all([
+    const [situation, isUp, announced] = await Promise.all([
       portal.visitors.situation(visitor.address),
       portal.isUp(),
+      announcements(visit),
     ]);
     const via = { ipv4: words.viaIpv4, ipv6: words.viaIpv6, tunnel: words.viaTunnel }[situation];
     const good = situation !== 'ipv4';
@@ -22,6 +24,7 @@ export function frontPages({ anybody }: Routes): void {
       title: portal.service.name,
       kind: 'wide',
       main: html`
+        ${announced}
         <section class="hero">
           <div>
             <h1>${words.title}</h1>

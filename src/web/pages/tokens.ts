@@ -2,8 +2,9 @@
 
 import type { FastifyReply } from 'fastify';
 import { SCOPES } from '../../broker/people-account.ts';
-import type { ApiToken } from '../../broker/people-parts.ts';
+import type { ApiToken, Person } from '../../broker/people-parts.ts';
 import type { SignedIn } from '../../broker/people-sign-in.ts';
+import { isStaff } from '../../broker/permissions.ts';
 import type { Mistakes } from '../fields.ts';
 import { code, type Html, html } from '../html.ts';
 import type { Routes } from '../routes.ts';
@@ -31,7 +32,7 @@ export function tokenPages({ members }: Routes): void {
     const made = await visit.portal.people.account.addToken(
       me.person,
       visit.field('name'),
-      SCOPES.filter((scope) => asked.includes(scope)),
+      scopesOf(me.person).filter((scope) => asked.includes(scope)),
       days && days * DAY_MS,
       visit.visitor,
     );
@@ -53,6 +54,11 @@ export function tokenPages({ members }: Routes): void {
     await visit.portal.people.account.removeToken(person, id, visit.visitor);
     return visit.redirect('/account/tokens', 'token-revoked');
   });
+}
+
+/** What is for staff is offered to staff; the role is asked again with every request. */
+function scopesOf({ role }: Person) {
+  return SCOPES.filter((scope) => isStaff(role) || !scope.startsWith('admin:'));
 }
 
 async function tokensPage(
@@ -89,7 +95,7 @@ async function tokensPage(
           <fieldset id="scopes">
             <legend>${words.scopes}</legend>
             ${fields.error('scopes')}
-            ${SCOPES.map((scope) =>
+            ${scopesOf(person).map((scope) =>
               fields.checkbox(
                 'scopes',
                 scope,

@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { formatIp, parseIpv4 } from '../../address.ts';
 import type { SignedIn } from '../../broker/people-sign-in.ts';
 import type { OwnTunnel, TunnelRefusal } from '../../broker/tunnel-desk.ts';
+import { announcements } from '../announcements.ts';
 import type { Mistakes } from '../fields.ts';
 import { code, type Html, html } from '../html.ts';
 import { formatNumber } from '../quantities.ts';
@@ -43,6 +44,7 @@ export function fieldOf(refusal: TunnelRefusal): string {
 
 async function listPage(visit: Visit, { person }: SignedIn): Promise<FastifyReply> {
   const { tunnels: words } = visit.words;
+  const announced = await announcements(visit);
   const own = await visit.portal.tunnels.list(person);
   const looks = await Promise.all(own.map((tunnel) => lookAt(visit.portal, tunnel)));
   const offered = await visit.portal.tunnels.offered();
@@ -54,6 +56,7 @@ async function listPage(visit: Visit, { person }: SignedIn): Promise<FastifyRepl
     title: words.title,
     kind: 'wide',
     main: html`
+      ${announced}
       <h1>${words.title}</h1>
       <p class="lead">${person.user ? (own.length > 0 ? words.lead : words.none) : words.noUser}</p>
       ${!isKnown && html`<p class="notice">${words.liveUnknown}</p>`}
