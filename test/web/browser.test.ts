@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { openPortal, type TestPortal } from './portal.ts';
-import { showPages } from './shown-pages.ts';
+import { SHOWN_LIVE, showPages } from './shown-pages.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -45,7 +45,7 @@ describe('in a browser', () => {
   after(() => browser.close());
 
   beforeEach(async () => {
-    portal = await openPortal();
+    portal = await openPortal({ live: SHOWN_LIVE });
   });
 
   afterEach(() => portal.close());
