@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { openPortal } from '../test/web/portal.ts';
 import { showDeskPages } from '../test/web/shown-desk.ts';
-import { showPages } from '../test/web/shown-pages.ts';
+import { SHOWN_LIVE, showPages } from '../test/web/shown-pages.ts';
 
 const LOOKS = {
   light: { colorScheme: 'light', locale: 'en', viewport: { width: 1200, height: 800 } },
@@ -22,7 +22,7 @@ mkdirSync(directory, { recursive: true });
 const browser: Browser = await chromium.launch({ executablePath: '/usr/bin/chromium' });
 try {
   for (const [look, options] of Object.entries(LOOKS)) {
-    const portal = await openPortal();
+    const portal = await openPortal({ live: SHOWN_LIVE });
     const context = await browser.newContext({ ...options, deviceScaleFactor: 1 });
     let page = await context.newPage();
     const take = async (name: string) => {

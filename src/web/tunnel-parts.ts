@@ -45,7 +45,7 @@ export function diagnosisHtml(language: Language, { findings, live }: TunnelLook
     <ul class="findings">
       ${findings.map(
         (finding) => html`
-          <li class="finding ${finding.severity}">
+          <li class="finding is-${finding.severity}">
             <svg viewBox="0 0 24 24" aria-hidden="true" focusable="false">
               <path d="${SIGNS[finding.severity]}"></path>
             </svg>

@@ -6,7 +6,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { violations } from './axe.ts';
 import { openPortal, type TestPortal } from './portal.ts';
-import { showPages } from './shown-pages.ts';
+import { SHOWN_LIVE, showPages } from './shown-pages.ts';
 
 describe('in a browser', () => {
   let browser: Browser;
@@ -19,7 +19,7 @@ describe('in a browser', () => {
   after(() => browser.close());
 
   beforeEach(async () => {
-    portal = await openPortal();
+    portal = await openPortal({ live: SHOWN_LIVE });
   });
 
   afterEach(() => portal.close());

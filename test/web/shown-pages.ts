@@ -3,7 +3,10 @@
 
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
+import { parseIpv4 } from '../../src/address.ts';
 import { totpCode, totpStep } from '../../src/broker/people-totp.ts';
+import type { LiveSource } from '../../src/web/live-source.ts';
+import { addDelegations, addLinks } from '../store/requests.ts';
 import { linkIn, PASSWORD, type TestPortal } from './portal.ts';
 
 const EMAIL = 'ada@example.net';
@@ -33,7 +36,9 @@ export async function showPages(
   await show('verify', linkIn((await portal.mailsTo(EMAIL)).at(-1)));
   await page.fill('[name=password]', PASSWORD);
   await page.click('main form button');
-  await look('account');
+  await look('tunnels-none');
+  await showTunnels(portal, page, look);
+  await show('account', '/account');
   for (const name of ['email', 'password', 'two-factor', 'sessions', 'tokens', 'erase'])
     await show(`account-${name}`, `/account/${name}`);
 
@@ -71,6 +76,88 @@ export async function showPages(
   await page.click('main form button');
   assert.equal(new URL(page.url()).pathname, '/tunnels');
 }
+
+/** A tunnel that was heard from, and carried something in the last hour. */
+async function showTunnels(
+  portal: TestPortal,
+  page: Page,
+  look: (name: string) => Promise<void>,
+): Promise<void> {
+  await addLinks(portal.store);
+  await addDelegations(portal.store);
+  await page.goto(`${portal.url}/tunnels/new`);
+  await look('tunnel-new');
+  await page.check('[name=way][value=static]');
+  await page.fill('[name=client]', '10.0.0.1');
+  await page.click('main form button');
+  await look('tunnel-new-mistake');
+  await page.check('[name=way][value=login]');
+  await page.click('main form button');
+  const path = new URL(page.url()).pathname;
+  const tunnelId = Number(path.split('/').at(-1));
+  const person = await portal.store.people.find({ email: EMAIL });
+  await portal.store.attachTunnel(
+    {
+      tunnelId,
+      userId: person?.user?.id,
+      encapsulation: 'v6udpv4',
+      client: { address: parseIpv4('198.51.100.23')!, port: 40_312 },
+      proxy: false,
+      displaces: 'any',
+      maxAtAddress: undefined,
+      expiresAtMs: undefined,
+    },
+    Date.now() - 7_200_000,
+  );
+  for (let i = 1; i < 12; i++) {
+    const inBytes = 1e6 * (2 + Math.sin(i));
+    const outBytes = 4e6 * (2 + Math.cos(i / 2));
+    const counts = { inPackets: 900, inBytes, outPackets: 3000, outBytes, drops: 0 };
+    await portal.store.traffic.record(Date.now() - i * 300_000, [{ tunnelId, counts }]);
+  }
+  for (const [name, rest] of [
+    ['tunnel', ''],
+    ['tunnel-setup', '/setup?system=openwrt&by=v6udpv4'],
+    ['tunnel-setup-steps', '/setup'],
+    ['tunnel-delete', '/delete'],
+  ] as const) {
+    await page.goto(portal.url + path + rest);
+    await look(name);
+  }
+  await page.goto(`${portal.url}/tunnels`);
+  await look('tunnels');
+  await page.goto(portal.url + path);
+  await page.click('form[action$="/secret"] button');
+  await look('tunnel-secret');
+}
+
+/** What the daemon would say of it. */
+export const SHOWN_LIVE: LiveSource = {
+  tunnel: async () => ({
+    ok: true,
+    value: {
+      nowMs: Date.now(),
+      nat: 'likely',
+      counters: { inLastSeenMs: Date.now() - 4000, outLastSeenMs: Date.now() - 2000 },
+      faults: { packets: {} },
+      findings: [
+        { severity: 'problem', key: 'wrong-source', values: { packets: 3 } },
+        { severity: 'notice', key: 'scanned-link', values: { packets: 12 } },
+        { severity: 'fine', key: 'works', values: { lastHeardMs: Date.now() - 4000 } },
+      ],
+    },
+  }),
+  counters: async () => {
+    const nowMs = Date.now();
+    const counts = {
+      inPackets: nowMs,
+      inBytes: nowMs * 40,
+      outPackets: nowMs,
+      outBytes: nowMs * 90,
+    };
+    return { ok: true, value: { nowMs, ...counts, drops: 15, inLastSeenMs: nowMs - 4000 } };
+  },
+};
 
 async function secretOf(portal: TestPortal): Promise<Uint8Array> {
   const person = await portal.store.people.find({ email: EMAIL });
