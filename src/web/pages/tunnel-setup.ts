@@ -3,6 +3,7 @@
 import type { FastifyReply } from 'fastify';
 import type { OwnTunnel } from '../../broker/tunnel-desk.ts';
 import type { Step } from '../../setup/instructions.ts';
+import { shellWord } from '../../setup/quoting.ts';
 import { type Prose, prose, proseParts } from '../../setup/texts.ts';
 import { SECRET_PLACEHOLDER } from '../../setup/values.ts';
 import { instructionsOf, SYSTEMS, systemOf } from '../../setup.ts';
@@ -37,7 +38,8 @@ function setupPage(visit: Visit, tunnel: OwnTunnel): FastifyReply {
 function clientOnly(visit: Visit, { name }: OwnTunnel): Html {
   const { setup: words } = visit.words.tunnels;
   const { server } = visit.portal.tunnels.terms;
-  const command = `sixway connect --type v4v6 --user '${name.replaceAll("'", "'\\''")}' ${server.name}`;
+  // It asks for the secret.
+  const command = `sixway connect --type v4v6 -- ${shellWord(`${name}@${server.name}`)}`;
   return html`<p>${words.onlyClient}</p>${block(visit, command)}`;
 }
 
