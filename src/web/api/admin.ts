@@ -3,6 +3,7 @@
 
 import { type TProperties, Type } from 'typebox';
 import { RANGES, type Range } from '../../broker/desk.ts';
+import { en } from '../i18n/en.ts';
 import type { Portal } from '../portal.ts';
 import { adminDeskRoutes } from './admin-desk.ts';
 import { actorOf, reads, refused, settled, writes } from './admin-parts.ts';
@@ -30,6 +31,22 @@ const query = <T extends TProperties>(properties: T) =>
 const Search = Type.Optional(Type.String({ maxLength: 300 }));
 
 export function adminRoutes(api: Api, portal: Portal): void {
+  // Each is described by what it is registered with: there is nothing to say twice.
+  api.addHook('onRoute', (route) => {
+    const { scope, permission } = route.config ?? {};
+    if (permission === undefined || scope === undefined) return;
+    const method = String(route.method).toLowerCase();
+    const steps = route.url
+      .split('/')
+      .filter((step) => step !== '' && !/^(api|v1|:.*)$/.test(step));
+    route.schema = {
+      ...route.schema,
+      tags: ['staff'],
+      operationId: [method, ...steps, ...(route.url.includes('/:') ? ['one'] : [])].join('-'),
+      summary: en.admin.permissions[permission],
+      description: `Scope: ${scope}`,
+    };
+  });
   overviewRoutes(api, portal);
   userRoutes(api, portal);
   tunnelRoutes(api, portal);

@@ -107,6 +107,10 @@ const DESCRIPTION: NonNullable<FastifyDynamicSwaggerOptions['openapi']> = {
   tags: [
     { name: 'account', description: 'Who one is' },
     { name: 'tunnels', description: 'One’s own tunnels' },
+    {
+      name: 'staff',
+      description: 'For whoever has a role; what each role may is on the page Staff',
+    },
   ],
   components: {
     securitySchemes: {
