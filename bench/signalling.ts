@@ -48,6 +48,9 @@ const { values: flags } = parseArgs({
   },
 });
 
+/** Enough that nothing waits for clients: a login waits for the disk twice. */
+const AT_ONCE = '1500';
+
 interface Keepalives extends BenchResult {
   readonly tunnels: number;
   /** What the server's store says of them when all is over. */
@@ -74,7 +77,9 @@ await withLab(async (lab) => {
   if (flags.profile !== undefined) process.kill(service.pid, 'SIGUSR2');
   const most = await measure(place, broker, service, [
     ...['--duration', flags.seconds, '--warmup', flags.warmup],
-    ...given('concurrency', 'rate'),
+    ...(flags.rate === undefined
+      ? ['--concurrency', flags.concurrency ?? AT_ONCE]
+      : given('concurrency', 'rate')),
   ]);
   if (flags.profile !== undefined) {
     process.kill(service.pid, 'SIGUSR2');
@@ -155,7 +160,7 @@ async function inTurns(place: SignallingLab, broker: Broker, binary: string): Pr
   const rounds: Round[] = [];
   const args = [
     ...['--duration', flags.seconds, '--warmup', flags.warmup],
-    ...['--concurrency', flags.concurrency ?? '1024', '--ports', flags.ports ?? '512'],
+    ...['--concurrency', flags.concurrency ?? AT_ONCE, '--ports', flags.ports ?? '512'],
   ];
   for (let round = 1; round <= Number(flags.rounds); round++) {
     broker.restore();
