@@ -1,5 +1,6 @@
 // What the server bears in logins on this machine: the real `sixway serve` and the real `sixway bench
-// run`, in network namespaces. `make bench-signalling` (root) writes bench/results/signalling.json.
+// run`, in network namespaces. `make bench-signalling` (root) writes bench/results/signalling.json: users
+// who come back, as after a power cut, and as `newcomers` users who never had a tunnel.
 //
 //   --keepalives N   then the same server again, with N tunnels kept alive and half as many logins
 //   --tsps PATH      instead, in turns with a binary of the public C server cooldavid/tsps, ANONYMOUS
@@ -48,6 +49,9 @@ const { values: flags } = parseArgs({
   },
 });
 
+/** So many people log in again and again, from another place each time. */
+const RETURNING = 20_000;
+
 /** Enough that nothing waits for clients: a login waits for the disk twice. */
 const AT_ONCE = '1500';
 
@@ -75,18 +79,24 @@ await withLab(async (lab) => {
   const service = await broker.serve(flags.profile);
   console.log(`The server is process ${service.pid}, in namespace ${place.server.namespace}`);
   if (flags.profile !== undefined) process.kill(service.pid, 'SIGUSR2');
-  const most = await measure(place, broker, service, [
+  const args = [
     ...['--duration', flags.seconds, '--warmup', flags.warmup],
     ...(flags.rate === undefined
       ? ['--concurrency', flags.concurrency ?? AT_ONCE]
       : given('concurrency', 'rate')),
-  ]);
+  ];
+  const newcomers = await measure(place, broker, service, args);
+  const back = Math.min(RETURNING, Number(flags.users));
+  const most = await measure(place, broker, service, [...args, '--users', String(back)]);
   if (flags.profile !== undefined) {
     process.kill(service.pid, 'SIGUSR2');
     await service.says(/The profile is in/, 60_000);
   }
   const { now, most: peak } = residentMebibytes(service.pid);
-  show([['logins', most]]);
+  show([
+    ['first logins', newcomers],
+    ['returning', most],
+  ]);
   console.log(`The server has ${now} MiB in memory, ${peak} at most`);
   const kept =
     flags.keepalives === undefined
@@ -96,7 +106,8 @@ await withLab(async (lab) => {
   if (flags.profile !== undefined) console.log(`The profile is in ${flags.profile}`);
   else {
     const residentMebibytes = { after: now, most: peak };
-    report({ ...most, residentMebibytes, ...stamp(), ...(kept && { keepalives: kept }) });
+    const more = { newcomers, residentMebibytes, ...stamp() };
+    report({ ...most, ...more, ...(kept && { keepalives: kept }) });
   }
 });
 
